@@ -1,0 +1,163 @@
+/**
+ * From argv to a verb and its words. The verb is found here; what stands around it is commander's business
+ * (command-line.ts), but for a line of plain words and global flags, which is read here and so answered sooner.
+ */
+import { usage } from './values.ts';
+
+export interface OptionSpec {
+  /** As commander writes them: `-g, --grace <duration>`. */
+  readonly flags: string;
+  readonly text: string;
+  /** May be given several times. */
+  readonly repeat?: true;
+}
+
+/** What a verb takes, says of itself, and does. */
+export interface VerbSpec {
+  /** After the verb: `[options] NAME…`. */
+  readonly usage: string;
+  readonly summary: string;
+  /** Below the summary in its help: a few sentences, where they teach something. */
+  readonly details?: string;
+  readonly options: readonly OptionSpec[];
+  readonly examples: readonly (readonly [command: string, what: string])[];
+  /** What follows `--` is a command of its own and is not looked at. */
+  readonly takesCommand?: true;
+  /** What follows the verb is another program's line and is not looked at. */
+  readonly passesOn?: true;
+  readonly minOperands: number;
+  readonly maxOperands: number;
+}
+
+/** A parsed line. Options are known by their long names in camelCase. */
+export class Args {
+  readonly operands: readonly string[];
+  /** What followed `--`, for verbs that take a command; `null` without `--`. */
+  readonly command: readonly string[] | null;
+  readonly #options: Readonly<Record<string, unknown>>;
+
+  constructor(
+    options: Readonly<Record<string, unknown>>,
+    operands: readonly string[],
+    command: readonly string[] | null = null,
+  ) {
+    this.#options = options;
+    this.operands = operands;
+    this.command = command;
+  }
+
+  flag(name: string): boolean {
+    return this.#options[name] === true;
+  }
+
+  /** `--no-NAME` was given. */
+  negated(name: string): boolean {
+    return this.#options[name] === false;
+  }
+
+  value(name: string): string | undefined {
+    const value = this.#options[name];
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  list(name: string): readonly string[] {
+    const value = this.#options[name];
+    return Array.isArray(value) ? (value as string[]) : [];
+  }
+
+  /** These options, and a line for another program: its own first word, our flags, the rest. */
+  passingOn(flags: readonly string[], line: readonly string[]): Args {
+    const split = line[0]?.startsWith('-') === false ? 1 : 0;
+    return new Args(this.#options, [...line.slice(0, split), ...flags, ...line.slice(split)]);
+  }
+
+  /** Names of the options that were given. */
+  get given(): readonly string[] {
+    return Object.keys(this.#options);
+  }
+}
+
+export const globalOptions: readonly OptionSpec[] = [
+  { flags: '--json', text: 'print JSON, one object a line' },
+  { flags: '-q, --quiet', text: 'print names only, or nothing' },
+  { flags: '--color <when>', text: 'auto, always or never (also NO_COLOR)' },
+  { flags: '--home <dir>', text: "the daemon's home (also WORKERD_HOME)" },
+  { flags: '--socket <path>', text: "the daemon's socket (also WORKERD_SOCKET)" },
+  { flags: '--no-autostart', text: 'never start the daemon (also WORKERD_AUTOSTART=0)' },
+];
+
+const takesValue: ReadonlySet<string> = new Set(['--color', '--home', '--socket']);
+
+export interface FoundVerb {
+  readonly verb: string | null;
+  /** What stands before the verb, and after it. */
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+  /** Asked for before any verb. */
+  readonly help: boolean;
+  readonly version: boolean;
+}
+
+export const findVerb = (argv: readonly string[]): FoundVerb => {
+  let help = false;
+  let version = false;
+  for (let index = 0; index < argv.length; index += 1) {
+    const word = argv[index] ?? '';
+    if (word === '--') throw usage('-- needs a verb before it, such as: workerctl start -- COMMAND');
+    if (!word.startsWith('-')) {
+      return { verb: word, before: argv.slice(0, index), after: argv.slice(index + 1), help, version };
+    }
+    if (word === '--help' || word === '-h') help = true;
+    if (word === '--version' || word === '-V') version = true;
+    if (takesValue.has(word)) index += 1;
+  }
+  return { verb: null, before: argv, after: [], help, version };
+};
+
+/** A line of plain words and global flags as commander would read it; `null`: leave it to commander. */
+export const readPlain = (words: readonly string[], spec: VerbSpec): Args | null => {
+  const options: Record<string, unknown> = {};
+  const operands: string[] = [];
+  for (let index = 0; index < words.length; index += 1) {
+    const word = words[index] ?? '';
+    if (!word.startsWith('-')) operands.push(word);
+    else if (word === '--json') options['json'] = true;
+    else if (word === '-q' || word === '--quiet') options['quiet'] = true;
+    else if (word === '--no-autostart') options['autostart'] = false;
+    else {
+      const value = words[index + 1];
+      if (!takesValue.has(word) || value === undefined || value.startsWith('-')) return null;
+      options[word.slice(2)] = value;
+      index += 1;
+    }
+  }
+  const fits = operands.length >= spec.minOperands && operands.length <= spec.maxOperands;
+  return fits ? new Args(options, operands) : null;
+};
+
+/** The nearest of `known`, where it is near enough to be what was meant. */
+export const nearest = (word: string, known: readonly string[]): string | null => {
+  const ranked = known
+    .map((name) => ({ name, distance: editDistance(word, name) }))
+    .sort((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  return best !== undefined && best.distance <= Math.max(1, Math.floor(best.name.length / 2.5)) ? best.name : null;
+};
+
+/** Insertions, deletions, replacements and swaps of neighbours. */
+const editDistance = (a: string, b: string): number => {
+  if (a.length > 64) return a.length;
+  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, index) => index)];
+  const at = (i: number, j: number): number => rows[i]?.[j] ?? 0;
+  for (let i = 1; i <= a.length; i += 1) {
+    const row = [i];
+    rows.push(row);
+    for (let j = 1; j <= b.length; j += 1) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      let best = Math.min(at(i - 1, j) + 1, at(i, j - 1) + 1, at(i - 1, j - 1) + same);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) best = Math.min(best, at(i - 2, j - 2) + 1);
+      row.push(best);
+    }
+  }
+  return at(a.length, b.length);
+};

@@ -1,0 +1,97 @@
+/** commander: a verb's line read by its spec, its help, and mistakes told in our words. Loaded only when needed. */
+import { Command, Option } from 'commander';
+import { Args, globalOptions, type OptionSpec, type VerbSpec } from './args.ts';
+import { usage } from './values.ts';
+
+/** Help was asked for: here it is. */
+export class HelpAsked extends Error {
+  override readonly name = 'HelpAsked';
+  readonly text: string;
+  constructor(text: string) {
+    super('help was asked for');
+    this.text = text;
+  }
+}
+
+const collect = (value: string, before: readonly string[] | undefined): readonly string[] => [...(before ?? []), value];
+
+const addOptions = (command: Command, options: readonly OptionSpec[], hidden: ReadonlySet<string>): void => {
+  for (const { flags, text, repeat } of options) {
+    const option = new Option(flags, text);
+    if (hidden.has(option.attributeName())) continue;
+    if (repeat) option.argParser(collect);
+    command.addOption(option);
+  }
+};
+
+const build = (verb: string, spec: VerbSpec): Command => {
+  const command = new Command(verb)
+    .usage(spec.usage)
+    .summary(spec.summary)
+    .description(spec.details === undefined ? spec.summary : `${spec.summary}\n\n${spec.details}`)
+    .helpOption('-h, --help', 'show this help')
+    .allowExcessArguments(true)
+    .argument('[words...]')
+    .exitOverride()
+    .configureOutput({ writeOut: () => {}, writeErr: () => {} })
+    .configureHelp({ visibleArguments: () => [], helpWidth: 88, showGlobalOptions: false });
+  command.name(`workerctl ${verb}`);
+  addOptions(command, spec.options, new Set());
+  const own = new Set(command.options.map((option) => option.attributeName()));
+  // A verb's own short flag (`logs -n`, `start -q`) stands before the global one.
+  addOptions(command, globalOptions, own);
+  return command;
+};
+
+/** Help is one page: what it is, how it is written, its flags, and examples to copy. */
+export const helpText = (verb: string, spec: VerbSpec): string => {
+  const command = build(verb, spec);
+  const text = command.helpInformation().replace(/\n(\s+-h, --help[^\n]*)/, '\n$1');
+  const examples = spec.examples.map(([line, what]) => `  $ ${line}\n      ${what}`).join('\n');
+  return `${text.trimEnd()}\n\nExamples:\n${examples}\n`;
+};
+
+export const parseLine = (verb: string, spec: VerbSpec, words: readonly string[]): Args => {
+  const cut = spec.takesCommand ? words.indexOf('--') : -1;
+  const own = cut === -1 ? words : words.slice(0, cut);
+  const rest = cut === -1 ? null : words.slice(cut + 1);
+  const command = build(verb, spec);
+  try {
+    command.parse([...own], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error)) throw error;
+    if (error.code === 'commander.helpDisplayed') throw new HelpAsked(helpText(verb, spec));
+    throw usage(`${plainMessage(error.message)}. See: workerctl ${verb} --help`);
+  }
+  const given = Object.fromEntries(
+    Object.entries(command.opts() as Record<string, unknown>).filter(
+      ([name]) => command.getOptionValueSource(name) !== 'default',
+    ),
+  );
+  const { args } = command;
+  if (args.length < spec.minOperands) throw usage(`${missing(spec)}. See: workerctl ${verb} --help`);
+  if (args.length > spec.maxOperands) {
+    const extra = args[spec.maxOperands] ?? '';
+    throw usage(`${JSON.stringify(extra)} is one argument too many${commandHint(spec, verb, args)}`);
+  }
+  return new Args(given, args, rest);
+};
+
+const missing = (spec: VerbSpec): string => {
+  const operands = spec.usage.replace('[options]', '').trim();
+  return spec.minOperands === 1 && spec.maxOperands > 1
+    ? `${operands.split(/[ .]/)[0]} is missing`
+    : `what is missing: ${operands}`;
+};
+
+const commandHint = (spec: VerbSpec, verb: string, args: readonly string[]): string =>
+  spec.takesCommand
+    ? `. To start a command: workerctl ${verb} -- ${args.join(' ')}`
+    : `. See: workerctl ${verb} --help`;
+
+/** `error: unknown option '--grce'\n(Did you mean --grace?)` in one line. */
+const plainMessage = (message: string): string =>
+  message
+    .replace(/^error: /, '')
+    .replace(/\s*\n\s*/g, ' ')
+    .replace(/\.$/, '');

@@ -1,0 +1,38 @@
+/** `workerctl restart`: a fresh run from the current definition. */
+import { forEachName, namesOrAll } from '../names.ts';
+import { runningText } from '../render/outcome.ts';
+import type { Verb } from '../run.ts';
+import { parseDuration } from '../values.ts';
+
+export const restart: Verb = {
+  spec: {
+    usage: '[options] NAME...',
+    summary: 'Stop and start workers; one that is stopped is started.',
+    options: [
+      { flags: '--grace <duration>', text: 'use force after this (default: as defined, 10s)' },
+      { flags: '--all', text: 'all workers that run' },
+      { flags: '--no-wait', text: 'return at once' },
+    ],
+    examples: [
+      ['workerctl restart web', 'a fresh run, the old one gone first'],
+      ['workerctl restart --all', 'each worker that runs'],
+    ],
+    minOperands: 0,
+    maxOperands: 1000,
+  },
+  run: async (context, args) => {
+    const grace = args.value('grace');
+    const graceMs = grace === undefined ? {} : { graceMs: parseDuration(grace, '--grace') };
+    const wait = args.negated('wait') ? { wait: false } : {};
+    const names = await namesOrAll(context, { words: args.operands, all: args.flag('all'), alive: true });
+    return forEachName(context, names, async (name) => {
+      const result = await context.call('restart', { name, ...graceMs, ...wait });
+      return () => {
+        if (context.json) context.result(result);
+        else if (context.quiet) context.line(name);
+        else context.line(`${name}: ${runningText(result.outcome, result.worker)}`);
+        return 0;
+      };
+    });
+  },
+};

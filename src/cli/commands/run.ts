@@ -1,0 +1,151 @@
+/**
+ * `workerctl run`: a worker in the foreground. Its stdout and stderr are passed on byte for byte, and its exit code;
+ * Ctrl-C stops it, a second one kills it.
+ */
+import type { Client, ParamsInput } from '../../shared/client.ts';
+import { exitCodes, WorkerdError } from '../../shared/errors.ts';
+import type { StartResult } from '../../shared/protocol.ts';
+import { followChunks, tailLines } from '../../shared/tail.ts';
+import type { WorkerView } from '../../shared/worker.ts';
+import type { Args } from '../args.ts';
+import type { Context } from '../context.ts';
+import { definitionOptions, readStart } from '../definition.ts';
+import { exitCodeOf } from '../exit-code.ts';
+import { BrokenPipe } from '../io.ts';
+import { explainDenied, logDirectory, RunTracker } from '../log-source.ts';
+import { allWorkers } from '../names.ts';
+import { exitText } from '../render/text.ts';
+import type { Verb } from '../run.ts';
+
+export const run: Verb = {
+  spec: {
+    usage: '[options] NAME | ./module.ts[#export] | [-n NAME] -- COMMAND [ARG...]',
+    summary: 'Start a worker and stay with it: its output, and its exit code.',
+    details:
+      'As start, in the foreground. Ctrl-C stops the worker, a second one kills it. A worker that runs already is joined, from now on.',
+    options: [...definitionOptions, { flags: '--rm', text: 'forget the worker at the end' }],
+    examples: [
+      ['workerctl run --rm -- make -j4', 'a job that others can watch and stop'],
+      ['workerctl run ./counter.ts', 'a module; Ctrl-C stops it'],
+    ],
+    takesCommand: true,
+    minOperands: 0,
+    maxOperands: 1,
+  },
+  run: (context, args) => runForeground(context, args),
+};
+
+const runForeground = async (context: Context, args: Args): Promise<number> => {
+  const { params, likelyName } = readStart(args, context.io);
+  // Which runs were there before tells the first one of ours, however soon the answer to `start` comes.
+  const before = await allWorkers(context, { names: [`${likelyName}*`] });
+  const client = await context.client();
+  const result = await client.call('start', { ...params, wait: 'none' }, { signal: context.signal });
+  const { name } = result.worker;
+  const done = new AbortController();
+  const interrupts = stopOnInterrupt(context, client, name);
+  try {
+    const tracker = new RunTracker();
+    const ending = client.call('wait', { name, for: 'exit' });
+    ending.then(({ worker }) => tracker.finish(worker.generation)).catch(() => tracker.finish());
+    const output = passOn(context, client, { name, tracker, result, before, signal: done.signal });
+    output.catch(() => {});
+    await inTime(client, name, params);
+    const { worker } = await ending;
+    await output;
+    explain(context, worker);
+    if (args.flag('rm')) await client.call('remove', { name });
+    return interrupts.count > 0 ? exitCodes.interrupted : (exitCodeOf(worker) ?? exitCodes.failed);
+  } finally {
+    interrupts.stop();
+    done.abort();
+  }
+};
+
+/** Where a time was given to be running or ready in: passed means exit code 124, and the worker is left as it is. */
+const inTime = async (client: Client, name: string, { wait, timeoutMs }: ParamsInput<'start'>): Promise<void> => {
+  if (timeoutMs === undefined || wait === 'none') return;
+  try {
+    await client.call('wait', { name, for: wait ?? 'ready', timeoutMs });
+  } catch (error) {
+    // It ended without: its exit code says so.
+    if (!(error instanceof WorkerdError) || error.code !== 'wait.impossible') throw error;
+  }
+};
+
+interface Interrupts {
+  readonly count: number;
+  readonly stop: () => void;
+}
+
+const stopOnInterrupt = (context: Context, client: Client, name: string): Interrupts => {
+  let count = 0;
+  const end = () => {
+    count += 1;
+    if (count <= 2) client.call('stop', { name, force: count === 2 }).catch(() => {});
+  };
+  const stop = context.io.onSignal('SIGINT', end);
+  // Pressed while the start was on its way.
+  if (context.signal.aborted) end();
+  return {
+    get count() {
+      return count;
+    },
+    stop,
+  };
+};
+
+interface Joined {
+  readonly name: string;
+  readonly tracker: RunTracker;
+  readonly result: StartResult;
+  readonly before: readonly WorkerView[];
+  readonly signal: AbortSignal;
+}
+
+/** Output of the run and of those that follow it, until the tracker knows of no more. */
+const passOn = async (context: Context, client: Client, joined: Joined): Promise<void> => {
+  const { name, tracker, result, before, signal } = joined;
+  const earlier = before.find((view) => view.name === name)?.generation ?? 0;
+  const old = result.outcome === 'already-running';
+  const first = old ? result.worker.generation : earlier + 1;
+  try {
+    const directory = await logDirectory(context, name);
+    let from = old ? (tailLines(directory, 0, { generation: first }).cursor?.offset ?? 0) : 0;
+    tracker.follow(client, name, signal).catch(() => {});
+    const write = passingOn(context, () => client.call('stop', { name }).catch(() => {}));
+    for (let generation: number | null = first; generation !== null; ) {
+      const options = { from, merge: true, signal, ended: tracker.ended(generation) };
+      for await (const chunks of followChunks(directory, generation, options)) {
+        for (const { stream, bytes } of chunks) write(stream, bytes);
+      }
+      generation = await tracker.after(generation, signal);
+      from = 0;
+    }
+  } catch (error) {
+    throw explainDenied(error, name);
+  }
+};
+
+/** Whoever read our output has left: nobody wants the rest, so the worker is asked to stop, once. */
+const passingOn = (context: Context, stop: () => void) => {
+  let broken = false;
+  return (stream: 'stdout' | 'stderr', bytes: Uint8Array): void => {
+    if (broken) return;
+    try {
+      context.io[stream].write(bytes);
+    } catch (error) {
+      if (!(error instanceof BrokenPipe)) throw error;
+      broken = true;
+      stop();
+    }
+  };
+};
+
+/** What the worker's own output cannot say. */
+const explain = (context: Context, { name, exit, reason }: WorkerView): void => {
+  if (exit?.kind === 'spawn-failed' || exit?.kind === 'lost' || exit?.kind === 'terminated') {
+    context.note(`${name}: ${exitText(exit)}`);
+  }
+  if (reason === 'crash-loop') context.note(`${name}: ended too often too soon, not restarted any more (crash-loop)`);
+};

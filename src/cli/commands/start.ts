@@ -1,0 +1,38 @@
+/** `workerctl start`: define if new, start, and print the name. */
+import type { WorkerView } from '../../shared/worker.ts';
+import { definitionOptions, readStart } from '../definition.ts';
+import type { Verb } from '../run.ts';
+
+export const start: Verb = {
+  spec: {
+    usage: '[options] NAME | ./module.ts[#export] | [-n NAME] -- COMMAND [ARG...]',
+    summary: 'Start a worker, and define it where it is new.',
+    details:
+      "A word with a / or a module's ending is a module; what follows -- is a command; any other word is the name of a worker that is already known. A running worker is left as it is.",
+    options: definitionOptions,
+    examples: [
+      ['workerctl start ./counter.ts', 'a module, as a process called counter'],
+      ['workerctl start --thread -p stepMs=100 ./counter.ts', 'the same as a thread, with a parameter'],
+      ['workerctl start -n web --restart always -- python3 -m http.server', 'any command, kept running'],
+      ['workerctl start web', 'again, as it was defined'],
+    ],
+    takesCommand: true,
+    minOperands: 0,
+    maxOperands: 1,
+  },
+  run: async (context, args) => {
+    const { params } = readStart(args, context.io);
+    const result = await context.call('start', params);
+    const { worker, outcome } = result;
+    if (context.json) context.result(result);
+    else {
+      context.line(worker.name);
+      if (outcome === 'already-running') context.note(`${worker.name} is already running${processText(worker)}`);
+      if (outcome === 'replaced') context.note(`${worker.name} was replaced by run ${worker.generation}`);
+    }
+    return 0;
+  },
+};
+
+const processText = ({ pid, phase }: WorkerView): string =>
+  pid === null ? (phase === 'running' ? '' : ` (${phase})`) : ` (pid ${pid})`;

@@ -1,0 +1,79 @@
+/**
+ * The world as the CLI sees it: three streams, the environment, signals. `processIo` is the real one; tests bring
+ * their own. Output is written at once and whole; a reader that has gone is said as `BrokenPipe`.
+ */
+import { writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
+
+export interface Output {
+  readonly isTty: boolean;
+  /** Columns and rows of the terminal; `null` where there is none. */
+  size(): { readonly columns: number; readonly rows: number } | null;
+  /** Throws BrokenPipe where nobody reads any more. */
+  write(data: string | Uint8Array): void;
+}
+
+export interface Io {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly uid: number;
+  cwd(): string;
+  umask(): number;
+  /** The program of the daemon, beside this one. */
+  daemonProgram(): string;
+  /** Calls `listener` on each such signal until the returned function is called. */
+  onSignal(signal: NodeJS.Signals, listener: () => void): () => void;
+  /** Calls `listener` as the last thing before the process ends, however it ends. */
+  onExit(listener: () => void): () => void;
+}
+
+/** Whoever read our output has left: nothing more to do, and nothing to complain of. */
+export class BrokenPipe extends Error {
+  override readonly name = 'BrokenPipe';
+}
+
+const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
+
+/** A terminal or pipe that others made non-blocking answers EAGAIN when it is full: waited for, briefly and again. */
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+const makeOutput = (fd: 1 | 2): Output => ({
+  isTty: isatty(fd),
+  size() {
+    if (!isatty(fd)) return null;
+    const { columns = 80, rows = 24 } = fd === 1 ? process.stdout : process.stderr;
+    return { columns, rows };
+  },
+  write(data) {
+    let rest: Uint8Array = typeof data === 'string' ? Buffer.from(data) : data;
+    while (rest.length > 0) {
+      try {
+        rest = rest.subarray(writeSync(fd, rest));
+      } catch (error) {
+        if (codeOf(error) === 'EAGAIN') Atomics.wait(pause, 0, 0, 2);
+        else if (codeOf(error) === 'EPIPE' || codeOf(error) === 'EIO') throw new BrokenPipe();
+        else if (codeOf(error) === 'EBADF') return;
+        else throw error;
+      }
+    }
+  },
+});
+
+export const processIo = (daemonProgram: () => string): Io => ({
+  env: process.env,
+  stdout: makeOutput(1),
+  stderr: makeOutput(2),
+  uid: process.getuid?.() ?? 0,
+  cwd: () => process.cwd(),
+  umask: () => process.umask(),
+  daemonProgram,
+  onSignal(signal, listener) {
+    process.on(signal, listener);
+    return () => process.removeListener(signal, listener);
+  },
+  onExit(listener) {
+    process.on('exit', listener);
+    return () => process.removeListener('exit', listener);
+  },
+});

@@ -1,0 +1,16 @@
+/** The entry of `workerctl`: the real world in, the exit code out. */
+import { realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { processIo } from './io.ts';
+import { run } from './run.ts';
+
+/** The bundles lie side by side; the name we were called by may be a link. */
+const daemonProgram = (): string => join(dirname(realpathSync(process.argv[1] ?? '.')), 'workerd.cjs');
+
+const main = async (): Promise<void> => {
+  process.exitCode = await run(process.argv.slice(2), processIo(daemonProgram));
+  // All is said: whatever may still be open (a half-closed socket) is not waited for longer than this.
+  setTimeout(() => process.exit(), 300).unref();
+};
+
+void main();

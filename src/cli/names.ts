@@ -1,0 +1,84 @@
+/** Names on a command line: literals must match, globs may match nothing; each is worked on, the worst code counts. */
+import { WorkerdError } from '../shared/errors.ts';
+import { isGlob } from '../shared/glob.ts';
+import type { StatusResult } from '../shared/protocol.ts';
+import { isAlive, isWorkerName, type WorkerView } from '../shared/worker.ts';
+import type { Context } from './context.ts';
+import { quoted, usage } from './values.ts';
+
+const globPattern = /^[A-Za-z0-9*?[][A-Za-z0-9._*?[\]!^-]{0,255}$/;
+
+/** Every word is a name or a glob; what cannot be one is refused before anything is done. */
+export const checkNames = (words: readonly string[]): void => {
+  for (const word of words) {
+    if (isGlob(word) ? globPattern.test(word) : isWorkerName(word)) continue;
+    throw usage(
+      `${quoted(word)} cannot be a worker's name; names are letters, digits, ".", "_" and "-", at most 64, and start with a letter or digit`,
+    );
+  }
+};
+
+/** All pages of `status`. */
+export const allWorkers = async (
+  context: Context,
+  params: { readonly names?: readonly string[]; readonly showEnv?: boolean } = {},
+): Promise<readonly WorkerView[]> => {
+  const workers: WorkerView[] = [];
+  let after: string | null = null;
+  do {
+    const page: StatusResult = await context.call('status', {
+      ...(params.names === undefined ? {} : { names: [...params.names] }),
+      ...(params.showEnv ? { showEnv: true } : {}),
+      ...(after === null ? {} : { after }),
+    });
+    workers.push(...page.workers);
+    after = page.next;
+  } while (after !== null);
+  return workers;
+};
+
+/** Literals as they stand (the verb itself says which are unknown), globs replaced by what they match. */
+export const expandNames = async (context: Context, words: readonly string[]): Promise<readonly string[]> => {
+  checkNames(words);
+  const globs = words.filter(isGlob);
+  if (globs.length === 0) return [...new Set(words)];
+  const matched = (await allWorkers(context, { names: globs })).map((view) => view.name);
+  return [...new Set([...words.filter((word) => !isGlob(word)), ...matched])];
+};
+
+/** `--all` instead of names; with `alive` only those that run. */
+export const namesOrAll = async (
+  context: Context,
+  { words, all, alive }: { readonly words: readonly string[]; readonly all: boolean; readonly alive: boolean },
+): Promise<readonly string[]> => {
+  if (all && words.length > 0) throw usage('--all and names exclude each other');
+  if (!all && words.length === 0) throw usage(`NAME is missing. See: workerctl ${context.verb} --help`);
+  if (!all) return expandNames(context, words);
+  return (await allWorkers(context)).filter((view) => !alive || isAlive(view.phase)).map((view) => view.name);
+};
+
+/** Works on all names at once, over the one connection; reports in the order of the names. */
+export const forEachName = async (
+  context: Context,
+  names: readonly string[],
+  work: (name: string) => Promise<() => number>,
+): Promise<number> => {
+  const results = names.map((name) => {
+    const result = work(name);
+    // Looked at in its turn below.
+    result.catch(() => {});
+    return result;
+  });
+  let worst = 0;
+  for (const result of results) {
+    let code: number;
+    try {
+      code = (await result)();
+    } catch (error) {
+      if (!(error instanceof WorkerdError)) throw error;
+      code = context.fail(error);
+    }
+    worst = Math.max(worst, code);
+  }
+  return worst;
+};

@@ -1,0 +1,54 @@
+/** One event of `watch` as a line: time, name, what changed. Pure; `null` where there is nothing to say. */
+import type { WorkerEvent } from '../../shared/protocol.ts';
+import { isAlive, type WorkerView } from '../../shared/worker.ts';
+import { phaseColour, type Style } from './style.ts';
+import { endText, phaseText, summaryText } from './table.ts';
+import { oneLine, pad, printable, stateText } from './text.ts';
+
+export interface EventOptions {
+  readonly style: Style;
+  readonly now: number;
+  readonly nameWidth: number;
+}
+
+export const eventText = (event: WorkerEvent, options: EventOptions): string | null => {
+  const { style } = options;
+  const said = whatChanged(event, options);
+  if (said === null) return null;
+  const name = event.type === 'gap' && event.name === '' ? '' : `${pad(oneLine(event.name), options.nameWidth)}  `;
+  return `${style.paint('dim', event.at)}  ${name}${said}`;
+};
+
+const whatChanged = (event: WorkerEvent, { style, now }: EventOptions): string | null => {
+  switch (event.type) {
+    case 'snapshot':
+    case 'phase':
+      return phaseChange(event.worker, event.type === 'snapshot', { style, now });
+    case 'state':
+      return stateText(event.state);
+    case 'ready':
+      return 'ready';
+    case 'removed':
+      return 'removed';
+    case 'log':
+      return `${event.stream}: ${printable(event.line, { colours: style.colours })}`;
+    case 'gap':
+      return `${event.dropped} events were dropped; what follows is the present state`;
+    default:
+      return event satisfies never;
+  }
+};
+
+const phaseChange = (
+  view: WorkerView,
+  snapshot: boolean,
+  { style, now }: Pick<EventOptions, 'style' | 'now'>,
+): string => {
+  const phase = style.paint(phaseColour[view.phase], phaseText(view));
+  const parts = [phase];
+  if (isAlive(view.phase) && view.phase !== 'backoff') {
+    if (view.pid !== null) parts.push(`pid ${view.pid}`);
+    if (snapshot) parts.push(summaryText(view, { style, now, width: null }));
+  } else parts.push(view.phase === 'backoff' ? endText(view, now) : summaryText(view, { style, now, width: null }));
+  return parts.filter((part) => part !== '').join('  ');
+};

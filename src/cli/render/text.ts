@@ -1,0 +1,141 @@
+/**
+ * Words and widths: what every view is made of. Pure; times are given, never asked for.
+ * All text that others wrote goes through `printable`, so that nobody's name or log line steers a terminal.
+ */
+import type { Exit, Json } from '../../shared/worker.ts';
+
+const unprintable = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|\p{Surrogate}/gu;
+const colourOrUnprintable = new RegExp(`\x1b\\[[0-9;:]*m|${unprintable.source}`, 'gu');
+const colour = /\x1b\[[0-9;:]*m/;
+
+const escaped = (char: string): string => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`;
+
+/** Control characters, but for newline and tab, as `\u{..}`; `colours` lets colour sequences pass and ends them. */
+export const printable = (text: string, { colours = false }: { readonly colours?: boolean } = {}): string => {
+  if (!colours || !colour.test(text)) return text.replace(unprintable, escaped);
+  return `${text.replace(colourOrUnprintable, (found) => (found.length > 1 ? found : escaped(found)))}\x1b[0m`;
+};
+
+/** JSON that no terminal takes for more than text: what JSON itself does not escape of control characters. */
+export const jsonText = (value: unknown): string =>
+  JSON.stringify(value).replace(
+    /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+
+/** As `printable`, for a cell: one line, whatever was in it. */
+export const oneLine = (text: string): string => printable(text.replace(/[\n\t]/g, ' '));
+
+const wide =
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1f64f}\u{1f680}-\u{1f6ff}\u{1f900}-\u{1f9ff}\u{20000}-\u{3fffd}]/u;
+const nothing = /[\p{M}\u200b-\u200d\ufeff]/u;
+const colours = /\x1b\[[0-9;:]*m/g;
+const isAscii = (text: string): boolean => /^[\x20-\x7e]*$/.test(text);
+
+/** Columns that the text takes on a terminal; colours take none. */
+export const displayWidth = (text: string): number => {
+  if (isAscii(text)) return text.length;
+  let width = 0;
+  for (const char of text.replace(colours, '')) width += nothing.test(char) ? 0 : wide.test(char) ? 2 : 1;
+  return width;
+};
+
+/** Cut to at most `width` columns, with an ellipsis where something went. The text has no colours yet. */
+export const clip = (text: string, width: number, ellipsis = '…'): string => {
+  if (displayWidth(text) <= width) return text;
+  const room = Math.max(0, width - ellipsis.length);
+  let kept = '';
+  let used = 0;
+  for (const char of text) {
+    const next = displayWidth(char);
+    if (used + next > room) break;
+    kept += char;
+    used += next;
+  }
+  return width < ellipsis.length ? kept : kept + ellipsis;
+};
+
+export const pad = (text: string, width: number, side: 'left' | 'right' = 'left'): string => {
+  const space = ' '.repeat(Math.max(0, width - displayWidth(text)));
+  return side === 'left' ? text + space : space + text;
+};
+
+/** `450ms`, `3.2s`, `42s`, `3m 2s`, `2h 5m`, `3d 4h`. */
+export const durationText = (ms: number): string => {
+  const whole = Math.max(0, ms);
+  if (whole < 1000) return `${Math.round(whole)}ms`;
+  if (whole < 9950) return `${(whole / 1000).toFixed(1)}s`;
+  const seconds = Math.round(whole / 1000);
+  if (seconds < 60) return `${seconds}s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}m ${seconds % 60}s`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)}h ${Math.floor((seconds % 3600) / 60)}m`;
+  return `${Math.floor(seconds / 86_400)}d ${Math.floor((seconds % 86_400) / 3600)}h`;
+};
+
+/** Whole seconds at the least, so that a table does not flicker with tenths. */
+export const uptimeText = (ms: number): string =>
+  ms < 60_000 ? `${Math.max(0, Math.floor(ms / 1000))}s` : durationText(ms);
+
+export const bytesText = (bytes: number): string => {
+  if (bytes < 1024) return `${Math.round(bytes)} B`;
+  const units = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let value = bytes / 1024;
+  let unit = 0;
+  while (value >= 1023.5 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${value < 99.95 ? value.toFixed(1) : value.toFixed(0)} ${units[unit]}`;
+};
+
+/** Local time, to the second. */
+export const timeText = (at: string): string => {
+  const date = new Date(at);
+  if (Number.isNaN(date.getTime())) return oneLine(at);
+  const two = (part: number) => String(part).padStart(2, '0');
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+};
+
+export const agoText = (at: string | null, now: number): string => {
+  if (at === null) return '';
+  const ms = now - Date.parse(at);
+  return ms < 1000 ? 'just now' : `${uptimeText(ms)} ago`;
+};
+
+/** How a run ended, in words. */
+export const exitText = (exit: Exit): string => {
+  switch (exit.kind) {
+    case 'code':
+      return `exit code ${exit.code}`;
+    case 'signal':
+      return `killed by ${oneLine(exit.signal)}`;
+    case 'spawn-failed': {
+      const message = oneLine(exit.message);
+      return `could not start: ${message.includes(exit.errno) ? message : `${oneLine(exit.errno)}: ${message}`}`;
+    }
+    case 'error':
+      return oneLine(`${exit.name}: ${exit.message}`);
+    case 'returned':
+      return 'returned';
+    case 'terminated':
+      return 'terminated by force';
+    case 'lost':
+      return `lost: ${oneLine(exit.reason)}`;
+    default:
+      return exit satisfies never;
+  }
+};
+
+/** A value of state as a person reads it: plain words bare, the rest as JSON. */
+export const valueText = (value: Json): string => {
+  if (typeof value === 'string' && /^[^\s"'={}[\],]+$/.test(value)) return oneLine(value);
+  return oneLine(JSON.stringify(value));
+};
+
+/** `counter=42 file=a.txt`, without what has a view of its own. */
+export const stateText = (state: Readonly<Record<string, Json>> | null, without: readonly string[] = []): string =>
+  Object.entries(state ?? {})
+    .filter(([key]) => !without.includes(key))
+    .map(([key, value]) => `${oneLine(key)}=${valueText(value)}`)
+    .join(' ');

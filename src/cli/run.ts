@@ -1,0 +1,140 @@
+/**
+ * `workerctl`, from argv to exit code. The only place where what is thrown becomes text and a code. Verbs are loaded
+ * when asked for, and only the asked one.
+ */
+import { WorkerdError } from '../shared/errors.ts';
+import { type Args, type FoundVerb, findVerb, nearest, readPlain, type VerbSpec } from './args.ts';
+import { Context, reportError } from './context.ts';
+import { BrokenPipe, type Io } from './io.ts';
+import { makeStyle } from './render/style.ts';
+import { usage } from './values.ts';
+
+export interface Verb {
+  readonly spec: VerbSpec;
+  readonly run: (context: Context, args: Args) => Promise<number>;
+}
+
+const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
+  start: async () => (await import('./commands/start.ts')).start,
+  run: async () => (await import('./commands/run.ts')).run,
+  stop: async () => (await import('./commands/stop.ts')).stop,
+  restart: async () => (await import('./commands/restart.ts')).restart,
+  status: async () => (await import('./commands/status.ts')).status,
+  watch: async () => (await import('./commands/watch.ts')).watch,
+  logs: async () => (await import('./commands/logs.ts')).logs,
+  wait: async () => (await import('./commands/wait.ts')).wait,
+  signal: async () => (await import('./commands/signal.ts')).signal,
+  send: async () => (await import('./commands/send.ts')).send,
+  publish: async () => (await import('./commands/publish.ts')).publish,
+  enable: async () => (await import('./commands/enable.ts')).enable,
+  disable: async () => (await import('./commands/enable.ts')).disable,
+  rm: async () => (await import('./commands/rm.ts')).rm,
+  history: async () => (await import('./commands/history.ts')).history,
+  rpc: async () => (await import('./commands/rpc.ts')).rpc,
+  daemon: async () => (await import('./commands/daemon.ts')).daemon,
+};
+const aliases: Readonly<Record<string, string>> = { ls: 'status', ps: 'status' };
+
+const interruptedCode = 130;
+
+export const run = async (argv: readonly string[], io: Io): Promise<number> => {
+  let report: Pick<Context, 'io' | 'json' | 'errorStyle'> = {
+    io,
+    json: asksForJson(argv),
+    errorStyle: makeStyle({ colours: false, unicode: true }),
+  };
+  const interrupt = new AbortController();
+  const ignore = io.onSignal('SIGINT', () => interrupt.abort(new Interrupted()));
+  try {
+    const found = findVerb(argv);
+    if (found.verb === 'help') return await showHelp(io, found.after[0] ?? null);
+    if (found.verb === null && found.help) return await showHelp(io, null);
+    if (found.verb === null && found.version) return await showVersion(io);
+    const name = canonical(found.verb ?? 'status');
+    const verb = await load(name);
+    const args = await readArgs(name, verb.spec, found);
+    const context = new Context({ io, verb: name, args, signal: interrupt.signal });
+    report = context;
+    try {
+      return await verb.run(context, args);
+    } finally {
+      void context.close();
+    }
+  } catch (error) {
+    return outcomeOf(error, report, interrupt.signal);
+  } finally {
+    ignore();
+  }
+};
+
+/** Ctrl-C, as the reason of the signal that all waiting takes. */
+class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+}
+
+const canonical = (verb: string): string => (Object.hasOwn(aliases, verb) ? (aliases[verb] ?? verb) : verb);
+
+const load = async (name: string): Promise<Verb> => {
+  const loader = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
+  if (loader !== undefined) return loader();
+  const near = nearest(name, [...Object.keys(verbs), ...Object.keys(aliases), 'help']);
+  const hint = near === null ? 'See: workerctl --help' : `Did you mean ${near}?`;
+  throw usage(`there is no command ${JSON.stringify(name)}. ${hint}`, near === null ? {} : { nearest: near });
+};
+
+const readArgs = async (name: string, spec: VerbSpec, { before, after }: FoundVerb): Promise<Args> => {
+  const words = spec.passesOn ? before : [...before, ...after];
+  const args = readPlain(words, spec) ?? (await import('./command-line.ts')).parseLine(name, spec, words);
+  return spec.passesOn ? args.passingOn(before, after) : args;
+};
+
+const outcomeOf = (
+  error: unknown,
+  report: Pick<Context, 'io' | 'json' | 'errorStyle'>,
+  signal: AbortSignal,
+): number => {
+  if (error instanceof BrokenPipe) return 0;
+  if (error instanceof Interrupted || signal.aborted) return interruptedCode;
+  if (error instanceof Error && error.name === 'HelpAsked' && 'text' in error) {
+    report.io.stdout.write(String(error.text));
+    return 0;
+  }
+  const known = error instanceof WorkerdError ? error : fault(error);
+  try {
+    reportError(report, known);
+  } catch (broken) {
+    if (!(broken instanceof BrokenPipe)) throw broken;
+  }
+  return known.exitCode;
+};
+
+/** What nobody foresaw: said in short; the stack helps only those who ask for it. */
+const fault = (error: unknown): WorkerdError => {
+  const text =
+    error instanceof Error ? (process.env['WORKERD_TRACE'] === '1' ? error.stack : error.message) : String(error);
+  const code = (error as NodeJS.ErrnoException | null)?.code;
+  const exitCode = code === 'EACCES' || code === 'EPERM' ? 77 : 125;
+  return new WorkerdError('internal', `${text}${exitCode === 125 ? ' (this is a fault of workerctl itself)' : ''}`, {
+    exitCode,
+  });
+};
+
+/** Before anything is parsed: the form that an error of parsing takes. */
+const asksForJson = (argv: readonly string[]): boolean => {
+  const end = argv.indexOf('--');
+  return (end === -1 ? argv : argv.slice(0, end)).includes('--json');
+};
+
+const showVersion = async (io: Io): Promise<number> => {
+  io.stdout.write(`workerctl ${(await import('./version.ts')).version}\n`);
+  return 0;
+};
+
+const showHelp = async (io: Io, verb: string | null): Promise<number> => {
+  if (verb !== null) {
+    const name = canonical(verb);
+    const { spec } = await load(name);
+    io.stdout.write((await import('./command-line.ts')).helpText(name, spec));
+  } else io.stdout.write((await import('./overview.ts')).overview);
+  return 0;
+};

@@ -1,0 +1,158 @@
+/**
+ * A shim answers (at the daemon's start, or a new one after the old was killed): brings the registry's open runs and
+ * what the shim holds together. Looks instead of guessing: a run the shim does not hold is alive only where a process
+ * of that pid and start time is; then the shim reads its FIFOs on and its end is looked for once a second.
+ */
+import type { Exit } from '../shared/worker.ts';
+import { isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
+import type { FifoKeeper } from './fifo-keeper.ts';
+import type { Hosts } from './hosts.ts';
+import { nameOfRun, type OrderContext, spawnOrder } from './orders.ts';
+import type { Clock, Logger, ProcessTable, Shim } from './ports.ts';
+import type { Reconciler } from './reconciler.ts';
+import type { Registry } from './registry.ts';
+import type { RunStatus } from './shim/protocol.ts';
+import type { Sweeper } from './sweeper.ts';
+
+export interface AdoptionOptions {
+  readonly registry: Registry;
+  readonly shim: Shim;
+  readonly reconciler: Reconciler;
+  readonly hosts: Hosts;
+  readonly fifos: FifoKeeper;
+  readonly processes: ProcessTable;
+  readonly sweeper: Sweeper;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly orders: OrderContext;
+}
+
+const lookMs = 1000;
+
+export class Adoption {
+  readonly #options: AdoptionOptions;
+  /** Runs whose end no shim will see. */
+  readonly #orphans = new Map<string, { readonly pid: number; readonly startTime: number }>();
+  #cancelLook: () => void = () => {};
+
+  constructor(options: AdoptionOptions) {
+    this.#options = options;
+  }
+
+  async connected(runs: readonly RunStatus[]): Promise<void> {
+    const { registry, reconciler, log } = this.#options;
+    this.#orphans.clear();
+    const held = new Map(runs.map((status) => [status.run, status]));
+    for (const worker of [...registry.all()]) {
+      const { run } = worker;
+      if (!isLive(run)) continue;
+      const status = held.get(run.id);
+      if (status !== undefined) this.#resume(worker, run, status);
+      else await this.#missing(worker, run);
+    }
+    for (const status of runs) {
+      if (status.kind !== 'host' && registry.get(nameOfRun(status.run))?.run?.id !== status.run) {
+        log.warn({ run: status.run, pid: status.pid }, 'the shim holds a run that the registry does not know');
+      }
+    }
+    this.#lookForOrphans();
+    reconciler.addAll();
+  }
+
+  close(): void {
+    this.#cancelLook();
+  }
+
+  /** Facts not acknowledged yet follow by themselves; the newest state does not. */
+  #resume(worker: WorkerRecord, run: Run, status: RunStatus): void {
+    const { fifos, registry } = this.#options;
+    if (!status.exited) fifos.hold(run.id);
+    if (status.state === null || status.stateRevision <= run.stateRevision) return;
+    registry.publish(worker.name, {
+      ...worker,
+      run: { ...run, state: status.state, stateAt: status.stateAt, stateRevision: status.stateRevision },
+    });
+  }
+
+  async #missing(worker: WorkerRecord, run: Run): Promise<void> {
+    const { processes, shim, orders, sweeper, log } = this.#options;
+    const { name } = worker;
+    if (run.bootId !== processes.bootId) return this.#lose(name, 'the machine was restarted');
+    if (run.stage === 'ordered') {
+      const target = { run: run.id, group: null, since: null, also: [] };
+      // Killed between fork and report: somebody of this run lives, but nobody knows who leads it.
+      if ((await sweeper.look(target)).length > 0) return this.#lose(name, 'the shim died while starting it');
+      if (run.host !== null && this.#hostIsGone(run.host)) return this.#lose(name, 'thread host died');
+      await shim.call('spawn', spawnOrder(worker, run, orders));
+      return;
+    }
+    if (run.pid === null || run.startTime === null) return this.#lose(name, 'the shim died');
+    const startTime = processes.startTimeOf(run.pid);
+    // Unreadable is neither alive nor dead: it is looked at again.
+    if (startTime !== run.startTime && startTime !== 'unknown') {
+      return this.#lose(name, run.host === null ? 'the shim died' : 'thread host died');
+    }
+    const identity = { pid: run.pid, startTime: run.startTime };
+    log.warn({ name, ...identity }, 'reading on what a dead shim left');
+    await shim.call('adopt', { ...spawnOrder(worker, run, orders), ...identity, revision: run.stateRevision });
+    this.#orphans.set(run.id, identity);
+  }
+
+  #hostIsGone(host: string): boolean {
+    const identity = this.#options.hosts.identityOf(host);
+    return identity === null || this.#options.processes.startTimeOf(identity.pid) !== identity.startTime;
+  }
+
+  /** Nobody saw how it ended, and nothing is made up. */
+  #lose(name: string, reason: string): void {
+    const { clock, log, reconciler, registry } = this.#options;
+    const run = registry.get(name)?.run;
+    log.warn({ name, reason }, 'a run was lost');
+    reconciler.observe(name, {
+      kind: 'exited',
+      at: clock.now(),
+      exit: { kind: 'lost', reason },
+      ranMs: run?.startedAt == null ? 0 : Math.max(0, clock.now() - run.startedAt),
+      state: run?.state ?? null,
+      stateAt: run?.stateAt ?? null,
+      stateRevision: run?.stateRevision ?? 0,
+      result: null,
+      byShim: false,
+    });
+  }
+
+  #lookForOrphans(): void {
+    const { clock, processes, shim } = this.#options;
+    this.#cancelLook();
+    if (this.#orphans.size === 0) return;
+    this.#cancelLook = clock.at(clock.mono() + lookMs, () => {
+      for (const [run, { pid, startTime }] of this.#orphans) {
+        const now = processes.startTimeOf(pid);
+        if (now === startTime || now === 'unknown') continue;
+        this.#orphans.delete(run);
+        const exit: Exit = { kind: 'lost', reason: 'the shim died' };
+        void shim.call('conclude', { run, exit }).catch(() => {});
+      }
+      this.#lookForOrphans();
+    });
+  }
+}
+
+/** A record from the store: its deadlines are of another life, and due again from the wall clock. */
+export const resumeRecord = (worker: WorkerRecord, clock: Clock): WorkerRecord => {
+  const { run, backoff } = worker;
+  const monoOf = (at: number, mostMs: number) => clock.mono() + Math.min(mostMs, Math.max(0, at - clock.now()));
+  const stop = isOpen(run) ? run.stop : null;
+  return {
+    ...worker,
+    backoff: backoff === null ? null : { ...backoff, untilMono: monoOf(backoff.untilAt, longestBackoffMs) },
+    run:
+      run === null || stop === null
+        ? run
+        : {
+            ...run,
+            stop: { ...stop, deadlineMono: monoOf(stop.deadlineAt, run.graceMs), stepMono: clock.mono() },
+          },
+  };
+};
+const longestBackoffMs = 66_000;

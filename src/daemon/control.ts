@@ -1,0 +1,149 @@
+/** The commands of `workerd` that speak to a daemon: start --detach, stop, restart, status. Each gives its exit code. */
+import { readFileSync } from 'node:fs';
+import { type Client, connect } from '../shared/client.ts';
+import { exitCodes, WorkerdError } from '../shared/errors.ts';
+import { launchDaemon } from '../shared/launch.ts';
+import type { Places } from '../shared/paths.ts';
+import type { DaemonInfo } from '../shared/protocol.ts';
+
+export interface ControlOptions {
+  readonly places: Places;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  /** The bundle of the daemon. */
+  readonly program: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+const say = ({ json, quiet }: ControlOptions, result: object, words: string): void => {
+  if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  else if (!quiet) process.stdout.write(`${words}\n`);
+};
+
+const dial = ({ places }: ControlOptions, via: string): Promise<Client> =>
+  connect({ home: places.home, socket: places.socket, client: 'workerd', via: `workerd ${via}` });
+
+const isAbsent = (error: unknown): boolean =>
+  error instanceof WorkerdError && error.code === 'daemon.unreachable' && error.data['reason'] === 'no socket';
+
+/** `null`: there is no daemon. */
+const reach = async (options: ControlOptions, via: string): Promise<Client | null> => {
+  try {
+    return await dial(options, via);
+  } catch (error) {
+    if (isAbsent(error)) return null;
+    throw error;
+  }
+};
+
+const retryMs = 20;
+const answerWithinMs = 5000;
+
+/** Another one holds the home and is on its way to answering. */
+const untilReached = async (options: ControlOptions, via: string): Promise<Client> => {
+  const deadline = performance.now() + answerWithinMs;
+  for (;;) {
+    const client = await reach(options, via);
+    if (client !== null) return client;
+    if (performance.now() > deadline) return dial(options, via);
+    await pause();
+  }
+};
+
+const infoOf = async (client: Client): Promise<DaemonInfo> => {
+  try {
+    return await client.call('daemon.info', {});
+  } finally {
+    client.close();
+  }
+};
+
+export const startDetached = async (options: ControlOptions): Promise<number> => {
+  const before = await reach(options, 'start');
+  const readiness = before === null ? await launchDaemon(options) : ({ kind: 'running' } as const);
+  if (readiness.kind === 'failed') throw new WorkerdError('internal', `cannot start the daemon: ${readiness.why}`);
+  const info = await infoOf(before ?? (await untilReached(options, 'start')));
+  const words = readiness.kind === 'ready' ? String(info.pid) : `already running (pid ${info.pid})`;
+  say(options, { pid: info.pid, outcome: readiness.kind === 'ready' ? 'started' : 'already-running' }, words);
+  return exitCodes.done;
+};
+
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, retryMs));
+
+/** The next command must not meet what is left of it: it is gone when its process is. */
+const untilGone = async (pid: number): Promise<void> => {
+  const deadline = performance.now() + answerWithinMs;
+  while (performance.now() < deadline && isAlive(pid)) await pause();
+};
+
+/** A zombie that its new parent has not fetched yet is gone: its lock is free. */
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return stat[stat.lastIndexOf(')') + 2] !== 'Z';
+  } catch {
+    return false;
+  }
+};
+
+const untilReplaced = async (options: ControlOptions, startedAt: string): Promise<DaemonInfo> => {
+  const deadline = performance.now() + answerWithinMs;
+  for (;;) {
+    try {
+      const info = await infoOf(await untilReached(options, 'restart'));
+      if (info.startedAt !== startedAt) return info;
+    } catch (error) {
+      // Met in the moment of its replacement.
+      if (performance.now() > deadline) throw error;
+    }
+    if (performance.now() > deadline) {
+      throw new WorkerdError('internal', `the daemon was not replaced; see ${options.places.daemonLog}`);
+    }
+    await pause();
+  }
+};
+
+export const runStop = async (options: ControlOptions, keepWorkers: boolean): Promise<number> => {
+  const client = await reach(options, 'stop');
+  if (client === null) {
+    say(options, { pid: null, outcome: 'not-running' }, 'not running');
+    return exitCodes.done;
+  }
+  const { pid } = await client.call('daemon.stop', { keepWorkers });
+  client.close();
+  await untilGone(pid);
+  say(options, { pid, outcome: 'stopped' }, `stopped (pid ${pid})`);
+  return exitCodes.done;
+};
+
+export const runRestart = async (options: ControlOptions): Promise<number> => {
+  const client = await reach(options, 'restart');
+  if (client === null) return startDetached(options);
+  const { startedAt } = await client.call('daemon.info', {});
+  await client.call('daemon.restart', {});
+  client.close();
+  const info = await untilReplaced(options, startedAt);
+  say(options, { pid: info.pid, outcome: 'restarted' }, `restarted (pid ${info.pid})`);
+  return exitCodes.done;
+};
+
+export const runStatus = async (options: ControlOptions): Promise<number> => {
+  const client = await reach(options, 'status');
+  if (client === null) {
+    say(
+      options,
+      { running: false, socket: options.places.socket },
+      `not running (no socket at ${options.places.socket})`,
+    );
+    return exitCodes.notRunning;
+  }
+  const info = await infoOf(client);
+  const since = new Date(info.startedAt).toLocaleString('sv-SE');
+  say(
+    options,
+    { running: true, ...info },
+    `running (pid ${info.pid}) since ${since}\n  version  ${info.version}\n  home     ${info.home}\n  socket   ${info.socket}`,
+  );
+  return exitCodes.done;
+};

@@ -1,0 +1,360 @@
+/**
+ * One life of the control plane: builds every part, wires them, serves until told to end, and ends in order.
+ * Everything it needs of the process it lives in is handed to it; `main.ts` does that.
+ */
+import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Gate } from '../shared/gate.ts';
+import { hostLogDirectory, type Places } from '../shared/paths.ts';
+import { protocolVersion } from '../shared/protocol.ts';
+import type { Actor, Caller } from '../shared/worker.ts';
+import { Adoption, resumeRecord } from './adoption.ts';
+import { isOpen } from './core/model.ts';
+import { phaseOf, timestamp } from './core/view.ts';
+import { Ender } from './ender.ts';
+import { cleanEnvironment } from './environment.ts';
+import { FifoKeeper } from './fifo-keeper.ts';
+import { type Connection, createHandlers, type DaemonControl, gateMethods, isHeldMethod } from './handlers.ts';
+import { Hosts } from './hosts.ts';
+import { Hub } from './hub.ts';
+import type { Lock } from './instance.ts';
+import { LogStore } from './log-store.ts';
+import type { Logger } from './ports.ts';
+import { LinuxProcessTable } from './process-table.ts';
+import { Reconciler } from './reconciler.ts';
+import { Registry } from './registry.ts';
+import { Listener } from './server.ts';
+import type { ServiceManager } from './service-manager.ts';
+import { ShimLink } from './shim-link.ts';
+import { SqliteStore } from './store.ts';
+import { Sweeper } from './sweeper.ts';
+import { nonce, systemClock } from './system.ts';
+import { UsageReader } from './usage.ts';
+import { Verbs } from './verbs.ts';
+import { Waiters } from './waiters.ts';
+
+export interface DaemonOptions {
+  readonly places: Places;
+  readonly lock: Lock;
+  readonly log: Logger;
+  readonly version: string;
+  readonly serviceManager: ServiceManager;
+  /** The shim is somebody else's to start and to stop. */
+  readonly externalShim: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The mask the daemon was started with; its own is 077. */
+  readonly callersUmask: number;
+  readonly openFiles: number | null;
+  /** argv of Node, and the directory where shim and hosts are. */
+  readonly node: readonly string[];
+  readonly programs: string;
+}
+
+export type Ending = 'stop' | 'restart';
+
+/** The daemon's own actions, as `startedBy` shows them. */
+const itself: Actor = { uid: process.getuid?.() ?? null, pid: process.pid, via: 'workerd' };
+const refusedRetryMs = 1000;
+const bootMeta = 'boot';
+const cleanMeta = 'clean';
+
+export class Daemon {
+  readonly #options: DaemonOptions;
+  readonly #startedAt = systemClock.now();
+  readonly #store: SqliteStore;
+  readonly #registry: Registry;
+  readonly #link: ShimLink;
+  readonly #hosts: Hosts;
+  readonly #reconciler: Reconciler;
+  readonly #adoption: Adoption;
+  readonly #fifos: FifoKeeper;
+  readonly #hub: Hub;
+  readonly #verbs: Verbs;
+  readonly #listener: Listener;
+  readonly #processes = new LinuxProcessTable();
+  #ended: (ending: Ending) => void = () => {};
+  readonly #whenEnded: Promise<Ending>;
+  #stopping = false;
+
+  constructor(options: DaemonOptions) {
+    this.#options = options;
+    this.#whenEnded = new Promise((resolve) => {
+      this.#ended = resolve;
+    });
+    const { places, log, env } = options;
+    const clock = systemClock;
+    const helperEnv = cleanEnvironment(env);
+    const baseCaller: Caller = { env: helperEnv, cwd: '/', umask: options.callersUmask };
+    const { bootId } = this.#processes;
+    const program = (name: string) => [...options.node, join(options.programs, name)];
+
+    this.#store = new SqliteStore(places.registry);
+    this.#registry = new Registry({
+      store: this.#store,
+      clock,
+      log,
+      announce: (transitions) => {
+        waiters.announce(transitions);
+        this.#hub.announce(transitions);
+        this.#showStatus();
+      },
+      onRefused: (error) => {
+        log.error({ error: error.message, registry: places.registry }, 'the registry could not be written');
+        clock.at(clock.mono() + refusedRetryMs, () => {
+          this.#link.retell();
+          this.#reconciler.addAll();
+        });
+      },
+    });
+    const waiters = new Waiters(this.#registry, clock);
+    this.#hub = new Hub({
+      epoch: nonce(4),
+      now: () => clock.now(),
+      records: () => this.#registry.names().flatMap((name) => this.#registry.get(name) ?? []),
+    });
+    this.#link = new ShimLink({
+      places,
+      command: options.externalShim ? null : [...program('shim.cjs'), '--home', places.home, '--ready-fd', '3'],
+      env: helperEnv,
+      clock,
+      log,
+      processes: this.#processes,
+      store: this.#store,
+      listener: {
+        facts: (facts) => this.#reconciler.facts(facts),
+        state: (note) => this.#reconciler.state(note),
+        connected: (runs) => this.#adoption.connected(runs),
+        lost: (why) => log.error({ why }, 'the shim is gone; workers go on, their output waits for the next one'),
+      },
+    });
+    this.#fifos = new FifoKeeper(places);
+    const sweeper = new Sweeper(this.#processes);
+    this.#hosts = new Hosts({
+      registry: this.#registry,
+      shim: this.#link,
+      clock,
+      log,
+      bootId,
+      command: program('thread-host.js'),
+      env: { ...helperEnv, WORKERD_HOME: places.home },
+      logDirectory: hostLogDirectory(places),
+      openFiles: options.openFiles,
+      nonce: () => nonce(4),
+    });
+    const ender = new Ender({ shim: this.#link, hosts: this.#hosts, processes: this.#processes, sweeper, clock });
+    const orders = { places, processHost: program('host.js'), openFiles: options.openFiles };
+    this.#reconciler = new Reconciler({
+      registry: this.#registry,
+      shim: this.#link,
+      hosts: this.#hosts,
+      ender,
+      fifos: this.#fifos,
+      clock,
+      log,
+      orders,
+      bootId,
+      nonce: () => nonce(4),
+      chance: Math.random,
+    });
+    this.#adoption = new Adoption({
+      registry: this.#registry,
+      shim: this.#link,
+      reconciler: this.#reconciler,
+      hosts: this.#hosts,
+      fifos: this.#fifos,
+      processes: this.#processes,
+      sweeper,
+      clock,
+      log,
+      orders,
+    });
+    const logs = new LogStore(places);
+    this.#verbs = new Verbs({
+      registry: this.#registry,
+      reconciler: this.#reconciler,
+      waiters,
+      clock,
+      logs,
+      baseCaller,
+      stopping: () => this.#stopping,
+    });
+    const handlers = createHandlers({
+      registry: this.#registry,
+      store: this.#store,
+      hub: this.#hub,
+      verbs: this.#verbs,
+      waiters,
+      logs,
+      shim: this.#link,
+      usage: new UsageReader(),
+      control: this.#control(),
+    });
+    const gate = new Gate<Connection>({
+      methods: gateMethods(handlers),
+      isHeld: isHeldMethod,
+      onFault: (method, error) => {
+        const logId = nonce(6);
+        const stack = error instanceof Error ? error.stack : String(error);
+        log.error({ logId, method, stack }, 'internal error');
+        return logId;
+      },
+    });
+    this.#listener = new Listener({
+      path: places.socket,
+      gate,
+      log,
+      onGone: (connection) => {
+        for (const id of connection.subscriptions) this.#hub.unsubscribe(id);
+      },
+    });
+  }
+
+  /** Serves until it is told to end; the lock is free when it returns. */
+  async run(onReady: () => void): Promise<Ending> {
+    const { log, places, serviceManager, lock, externalShim } = this.#options;
+    const cold = this.#loadRegistry();
+    if (externalShim) writeFileSync(places.serviceMark, '', { mode: 0o600 });
+    else rmSync(places.serviceMark, { force: true });
+    const started = this.#link.start();
+    // A shim of the service manager's may come later; clients are served meanwhile.
+    await (externalShim ? Promise.race([started, this.#soon()]) : started);
+    if (!this.#stopping) {
+      this.#hosts.endIdle();
+      if (cold) this.#startEnabled();
+      await this.#listener.listen();
+      log.info({ daemon: process.pid, socket: places.socket, home: places.home }, 'ready');
+      onReady();
+      serviceManager.ready(this.#statusText());
+      void this.#findLeftovers();
+    }
+    const ending = await this.#whenEnded;
+    this.#listener.close();
+    this.#adoption.close();
+    this.#reconciler.close();
+    this.#hosts.close();
+    this.#link.close();
+    this.#fifos.close();
+    this.#registry.close();
+    this.#store.close();
+    lock.release();
+    log.info({ ending }, 'ended');
+    return ending;
+  }
+
+  /** Ends every worker in good order, then the shim, then the daemon; `keepWorkers`: the daemon alone. */
+  async stop(keepWorkers: boolean, by: Actor): Promise<void> {
+    const { serviceManager, externalShim, log } = this.#options;
+    log.info({ keepWorkers, via: by.via, by: by.pid }, 'ending');
+    this.#stopping = true;
+    serviceManager.stopping();
+    if (!keepWorkers) {
+      await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
+      this.#registry.flushNow();
+      this.#store.setMeta(cleanMeta, '1');
+      if (!externalShim) await this.#endShim();
+    }
+  }
+
+  /** The answer to whoever asked goes first. */
+  finish(ending: Ending): void {
+    setImmediate(() => setImmediate(() => this.#ended(ending)));
+  }
+
+  get externalShim(): boolean {
+    return this.#options.externalShim;
+  }
+
+  #control(): DaemonControl {
+    const { places, version } = this.#options;
+    return {
+      info: () => ({
+        version,
+        protocol: protocolVersion,
+        pid: process.pid,
+        home: places.home,
+        socket: places.socket,
+        startedAt: timestamp(this.#startedAt) ?? '',
+      }),
+      stop: async (keepWorkers, by) => {
+        await this.stop(keepWorkers, by);
+        this.finish('stop');
+      },
+      restart: async () => {
+        await this.stop(true, itself);
+        this.finish('restart');
+      },
+    };
+  }
+
+  /** True at a cold start: another boot, or the last daemon ended everything in good order. */
+  #loadRegistry(): boolean {
+    const { bootId } = this.#processes;
+    const { workers, hosts } = this.#store.load();
+    this.#registry.load(workers.map((worker) => resumeRecord(worker, systemClock)));
+    this.#hosts.load(hosts, this.#registry.all());
+    const cold = this.#store.meta(bootMeta) !== bootId || this.#store.meta(cleanMeta) === '1';
+    this.#store.setMeta(bootMeta, bootId);
+    this.#store.setMeta(cleanMeta, '0');
+    return cold;
+  }
+
+  #startEnabled(): void {
+    for (const worker of [...this.#registry.all()]) {
+      if (worker.enabled && worker.intent.want === 'down' && !isOpen(worker.run)) {
+        this.#verbs.wantEnabled(worker.name, itself);
+      }
+    }
+  }
+
+  /** What earlier runs left alive is known by looking, not from the registry. */
+  async #findLeftovers(): Promise<void> {
+    await Promise.all(this.#registry.names().map((name) => this.#reconciler.findLeftovers(name)));
+  }
+
+  async #endShim(): Promise<void> {
+    try {
+      const pid = await this.#link.shutdown();
+      // It is gone when its process is: the next daemon must not meet it.
+      const identity = this.#processes.startTimeOf(pid);
+      const untilMono = systemClock.mono() + shimEndMs;
+      while (identity !== null && systemClock.mono() < untilMono && this.#processes.startTimeOf(pid) === identity) {
+        await new Promise<void>((resolve) => {
+          systemClock.at(systemClock.mono() + shimLookMs, resolve);
+        });
+      }
+    } catch (error) {
+      this.#options.log.warn({ error: String(error) }, 'the shim did not end by itself');
+    }
+  }
+
+  #soon(): Promise<void> {
+    return new Promise((resolve) => {
+      systemClock.at(systemClock.mono() + externalShimMs, resolve);
+    });
+  }
+
+  #statusText(): string {
+    let running = 0;
+    for (const worker of this.#registry.all()) if (phaseOf(worker) === 'running') running += 1;
+    return `${running} ${running === 1 ? 'worker' : 'workers'} running`;
+  }
+
+  #showStatus(): void {
+    this.#options.serviceManager.status(this.#statusText());
+  }
+}
+
+const shimEndMs = 5000;
+const shimLookMs = 10;
+/** With an external shim: how long to wait for it before serving without. */
+const externalShimMs = 1000;
+const maxLogBytes = 10 * 1024 * 1024;
+
+/** The daemon's own log, when detached: kept bounded by starting a new one and keeping the last. */
+export const rotateDaemonLog = (places: Places): void => {
+  try {
+    if (statSync(places.daemonLog).size > maxLogBytes) renameSync(places.daemonLog, `${places.daemonLog}.1`);
+  } catch {
+    // Not there yet.
+  }
+};

@@ -1,0 +1,177 @@
+/**
+ * Ends runs and all that they spawned: asks, forces, kills, and proves that nothing is left. Decides nothing about when.
+ * Signals go through the shim, which holds the process; without a shim to the process itself, by proven identity.
+ */
+import type { Actor, JsonObject } from '../shared/worker.ts';
+import { type Identity, isLive, type KnownLeftover, type Run } from './core/model.ts';
+import type { Hosts } from './hosts.ts';
+import type { Clock, ProcessTable, Shim } from './ports.ts';
+import type { Sweeper } from './sweeper.ts';
+
+export interface EnderOptions {
+  readonly shim: Shim;
+  readonly hosts: Hosts;
+  readonly processes: ProcessTable;
+  readonly sweeper: Sweeper;
+  readonly clock: Clock;
+}
+
+export interface StopMessage {
+  readonly reason: string;
+  readonly deadline: string;
+  readonly by: Actor | null;
+}
+
+/** There is no event for "a group has become empty". */
+const lookMs = 20;
+/** After this many looks at the known ones, everything is looked at again: they may have spawned more. */
+const looksPerSweep = 10;
+/** What outlives SIGKILL by this is uninterruptible, and named. */
+const giveUpMs = 1500;
+
+export class Ender {
+  readonly #options: EnderOptions;
+  /** Descendants seen before the first stop signal, by run: `env -i` loses them the marker. */
+  readonly #trees = new Map<string, readonly Identity[]>();
+
+  constructor(options: EnderOptions) {
+    this.#options = options;
+  }
+
+  /** Cooperatively; a command by its stop signal too. */
+  async ask(run: Run, message: StopMessage): Promise<void> {
+    this.#rememberTree(run);
+    const { reason, deadline, by } = message;
+    const stop = { reason, deadline, by: by === null ? null : { ...by } };
+    const told = this.#down(run.id, { stop });
+    if (run.kind === 'command') {
+      const signal = run.stopSignal as NodeJS.Signals;
+      await this.#signal(run, signal);
+      this.#signalEscaped(run, signal);
+      // A stopped process takes its signal only once it goes on.
+      await this.#signal(run, 'SIGCONT');
+    }
+    await told;
+  }
+
+  /** A module whose grace is over: its process by SIGTERM (it has no handler of ours), a thread by terminate(). */
+  async force(run: Run): Promise<void> {
+    this.#rememberTree(run);
+    if (run.kind === 'thread') {
+      if (run.host !== null) await this.#down(run.host, { terminate: { run: run.id } });
+      return;
+    }
+    await this.#signal(run, 'SIGTERM');
+    await this.#signal(run, 'SIGCONT');
+  }
+
+  /** SIGKILL; a thread goes with its host, whose other threads are healed. */
+  async kill(run: Run): Promise<void> {
+    this.#rememberTree(run);
+    if (run.kind === 'thread') {
+      if (run.host !== null) await this.#killHost(run.host);
+      return;
+    }
+    await this.#signal(run, 'SIGKILL');
+    this.#signalEscaped(run, 'SIGKILL');
+  }
+
+  /**
+   * What is left of a run whose leader is gone. `deadline` (asked at each look) says until when that may end by itself
+   * after its stop signal; `null`: leave it alone. Gives back what lives on.
+   */
+  async clear(run: Run, deadline: () => number | null): Promise<readonly KnownLeftover[]> {
+    const { clock, processes } = this.#options;
+    let left = await this.look(run);
+    const asked = new Set<string>();
+    let killedMono: number | null = null;
+    for (let look = 1; left.length > 0; look += 1) {
+      const untilMono = deadline();
+      if (untilMono === null) return left;
+      const nowMono = clock.mono();
+      if (nowMono >= untilMono) {
+        killedMono ??= nowMono;
+        for (const each of left) processes.signal(each, 'SIGKILL');
+        if (nowMono - killedMono > giveUpMs) return left;
+      } else for (const each of left) this.#askOnce(each, run, asked);
+      await this.#pause();
+      left = left.filter((each) => processes.startTimeOf(each.pid) === each.startTime);
+      if (left.length === 0 || look % looksPerSweep === 0) left = await this.look(run);
+    }
+    return left;
+  }
+
+  /** What of a run is alive now. */
+  look(run: Run): Promise<readonly KnownLeftover[]> {
+    return this.#options.sweeper.look(this.#target(run));
+  }
+
+  forget(run: Run): void {
+    this.#trees.delete(run.id);
+  }
+
+  #askOnce(process: KnownLeftover, run: Run, asked: Set<string>): void {
+    const key = `${process.pid} ${process.startTime}`;
+    if (asked.has(key)) return;
+    asked.add(key);
+    this.#options.processes.signal(process, run.kind === 'command' ? (run.stopSignal as NodeJS.Signals) : 'SIGTERM');
+    this.#options.processes.signal(process, 'SIGCONT');
+  }
+
+  #target(run: Run) {
+    return {
+      run: run.id,
+      group: run.kind === 'thread' ? null : run.pid,
+      since: run.startTime,
+      also: this.#trees.get(run.id) ?? [],
+    };
+  }
+
+  #rememberTree(run: Run): void {
+    if (run.kind === 'thread' || run.pid === null || !isLive(run)) return;
+    const seen = this.#trees.get(run.id) ?? [];
+    const known = new Set(seen.map(({ pid }) => pid));
+    const fresh = this.#options.processes.descendants(run.pid).filter(({ pid }) => !known.has(pid));
+    this.#trees.set(run.id, [...seen, ...fresh]);
+  }
+
+  /** Descendants that are not in the leader's group would not hear a signal to it; those that are hear it twice. */
+  #signalEscaped(run: Run, signal: NodeJS.Signals): void {
+    const { processes } = this.#options;
+    for (const each of this.#trees.get(run.id) ?? []) {
+      if (processes.groupOf(each) !== run.pid) processes.signal(each, signal);
+    }
+  }
+
+  async #signal(run: Run, signal: NodeJS.Signals): Promise<void> {
+    const { shim, processes } = this.#options;
+    if (shim.connected) {
+      await shim.call('signal', { run: run.id, signal, to: 'group' });
+      return;
+    }
+    if (run.pid !== null && run.startTime !== null) {
+      processes.signalGroup({ pid: run.pid, startTime: run.startTime }, signal);
+    }
+  }
+
+  async #killHost(host: string): Promise<void> {
+    const { shim, hosts, processes } = this.#options;
+    if (shim.connected) await shim.call('signal', { run: host, signal: 'SIGKILL', to: 'group' });
+    else {
+      const identity = hosts.identityOf(host);
+      if (identity !== null) processes.signalGroup(identity, 'SIGKILL');
+    }
+  }
+
+  async #down(run: string, message: JsonObject): Promise<void> {
+    const { shim } = this.#options;
+    if (shim.connected) await shim.call('down', { run, message });
+  }
+
+  #pause(): Promise<void> {
+    const { clock } = this.#options;
+    return new Promise((resolve) => {
+      clock.at(clock.mono() + lookMs, resolve);
+    });
+  }
+}

@@ -1,0 +1,68 @@
+/** What a worker finds around it: its environment. Pure. */
+import type { Places } from '../shared/paths.ts';
+import type { Caller, Spec } from '../shared/worker.ts';
+import { runMarker } from './shim/protocol.ts';
+
+/** Kept by `--clean-env`, and all that is there where no caller was named. */
+const isClean = (key: string): boolean =>
+  ['PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'TZ'].includes(key) || key.startsWith('LC_');
+
+/** Meant for the process that has it, never for one that it starts. */
+const isPrivate = (key: string): boolean =>
+  key === 'NOTIFY_SOCKET' ||
+  key.startsWith('LISTEN_') ||
+  key.startsWith('WATCHDOG_') ||
+  key.startsWith('NODE_CHANNEL_') ||
+  key === 'NODE_UNIQUE_ID' ||
+  key.startsWith('WORKERD_');
+
+/** Changes how Node or the dynamic linker behave: not for the daemon, the shim and the tools they call. */
+const isSteering = (key: string): boolean =>
+  key.startsWith('NODE_') || key.startsWith('LD_') || key.startsWith('DYLD_');
+
+type Environment = Readonly<Record<string, string>>;
+
+const pick = (env: Readonly<Record<string, string | undefined>>, keep: (key: string) => boolean) => {
+  const kept: Record<string, string> = {};
+  for (const [key, value] of Object.entries(env)) if (value !== undefined && keep(key)) kept[key] = value;
+  return kept;
+};
+
+/** For the daemon's own helpers, the shim, and workers of clients that name no caller. */
+export const cleanEnvironment = (env: Readonly<Record<string, string | undefined>>): Environment =>
+  pick(env, (key) => isClean(key) && !isSteering(key));
+
+export interface RunIdentity {
+  readonly run: string;
+  readonly name: string;
+  readonly generation: number;
+}
+
+export interface UserEntry {
+  readonly name: string;
+  readonly home: string;
+  readonly shell: string;
+}
+
+export interface WorkerEnvironment {
+  readonly spec: Spec;
+  readonly caller: Caller;
+  readonly identity: RunIdentity;
+  readonly places: Pick<Places, 'home' | 'socket'>;
+  /** The account it runs as, where that is another than the daemon's. */
+  readonly account: UserEntry | null;
+}
+
+export const workerEnvironment = ({ spec, caller, identity, places, account }: WorkerEnvironment): Environment => ({
+  ...pick(caller.env, (key) => !isPrivate(key) && (spec.inheritEnv || isClean(key))),
+  ...(account === null ? {} : { HOME: account.home, USER: account.name, LOGNAME: account.name, SHELL: account.shell }),
+  ...pick(spec.env, (key) => !isPrivate(key)),
+  WORKERD_NAME: identity.name,
+  WORKERD_GENERATION: String(identity.generation),
+  [runMarker]: identity.run,
+  WORKERD_HOME: places.home,
+  WORKERD_SOCKET: places.socket,
+  WORKERD_PARAMS: JSON.stringify(spec.params),
+  // A thread has a channel of its own, opened by name; these two are descriptors of a process.
+  ...(spec.kind === 'thread' ? {} : { WORKERD_FD: '3', WORKERD_DOWN_FD: '4' }),
+});

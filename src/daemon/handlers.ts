@@ -1,0 +1,291 @@
+/**
+ * The methods of the protocol, one handler each: parameters are checked here against the table, everything else is
+ * somebody's who owns it. Decides nothing.
+ */
+import type { z } from 'zod';
+import { WorkerdError } from '../shared/errors.ts';
+import type { Handler } from '../shared/gate.ts';
+import { isGlob, matchesGlob } from '../shared/glob.ts';
+import { limits } from '../shared/limits.ts';
+import type { Peer } from '../shared/peer.ts';
+import { type MethodName, methods, type Params, protocolVersion, type Result } from '../shared/protocol.ts';
+import { type Actor, isAlive } from '../shared/worker.ts';
+import { isLive, isOpen, type WorkerRecord } from './core/model.ts';
+import { phaseOf, runViewOf, viewOf } from './core/view.ts';
+import { notFound } from './definitions.ts';
+import type { EventType, Hub } from './hub.ts';
+import type { LogStore } from './log-store.ts';
+import type { Shim, Store } from './ports.ts';
+import type { Registry } from './registry.ts';
+import type { UsageReader } from './usage.ts';
+import type { Verbs } from './verbs.ts';
+import type { Waiters } from './waiters.ts';
+
+/** One client's connection. */
+export interface Connection {
+  readonly number: number;
+  readonly peer: Peer<Connection>;
+  actor: Actor;
+  readonly subscriptions: Set<string>;
+  /** Aborted when the client is gone. */
+  readonly signal: AbortSignal;
+}
+
+export type Handlers = {
+  readonly [M in MethodName]: (params: Params<M>, connection: Connection) => Promise<Result<M>> | Result<M>;
+};
+
+export interface DaemonControl {
+  readonly info: () => Result<'daemon.info'>;
+  /** Resolves when every worker (unless kept) has ended; the daemon goes right after the answer. */
+  readonly stop: (keepWorkers: boolean, by: Actor) => Promise<void>;
+  readonly restart: () => Promise<void>;
+}
+
+export interface HandlersOptions {
+  readonly registry: Registry;
+  readonly store: Store;
+  readonly hub: Hub;
+  readonly verbs: Verbs;
+  readonly waiters: Waiters;
+  readonly logs: LogStore;
+  readonly shim: Shim;
+  readonly usage: UsageReader;
+  readonly control: DaemonControl;
+}
+
+const defaultPage = 1000;
+/** A page stays below the frame limit with room for its envelope. */
+const maxPageBytes = limits.maxFrameBytes - 4096;
+
+export const createHandlers = (options: HandlersOptions): Handlers => {
+  const { registry, hub, verbs, waiters, logs, control } = options;
+
+  const known = (name: string): WorkerRecord => {
+    const worker = registry.get(name);
+    if (worker === null) throw notFound(name, registry.names());
+    return worker;
+  };
+  const runningRun = (name: string) => {
+    const { run } = known(name);
+    if (isLive(run) && run.stage !== 'ordered') return run;
+    throw new WorkerdError('worker.not-running', `${name} is ${phaseOf(known(name))}: there is nothing to reach`, {
+      name,
+    });
+  };
+  /** Literal names must be known; globs may match nothing. */
+  const select = (names: readonly string[] | undefined): readonly string[] => {
+    if (names === undefined) return registry.names();
+    for (const name of names) if (!isGlob(name)) known(name);
+    const literal = new Set(names.filter((name) => !isGlob(name)));
+    const globs = names.filter(isGlob);
+    return registry.names().filter((name) => literal.has(name) || globs.some((glob) => matchesGlob(glob, name)));
+  };
+  const usageOf = ({ run }: WorkerRecord) =>
+    isLive(run) && run.kind !== 'thread' && run.pid !== null && run.startTime !== null
+      ? options.usage.read(run.id, run.pid, run.startTime)
+      : null;
+  const view = (name: string) => ({ worker: viewOf(known(name)) });
+
+  return {
+    hello(params, connection) {
+      connection.actor = {
+        uid: params.uid ?? null,
+        pid: params.pid ?? null,
+        via: params.via ?? params.client ?? null,
+      };
+      const { version, pid } = control.info();
+      return { protocol: protocolVersion, version, pid };
+    },
+    start: (params, connection) => verbs.start(params, connection),
+    stop: (params, connection) => verbs.stop(params, connection),
+    restart: (params, connection) => verbs.restart(params, connection),
+    remove: (params, connection) => verbs.remove(params, connection),
+    enable: async ({ name }) => ({ worker: await verbs.enable(name, true) }),
+    disable: async ({ name }) => ({ worker: await verbs.enable(name, false) }),
+    define: async (params) => ({ worker: await verbs.define(params) }),
+
+    async signal({ name, signal }) {
+      const run = runningRun(name);
+      if (run.kind === 'thread') {
+        throw new WorkerdError('usage', `${name} is a thread: it has no process of its own to signal`, { name });
+      }
+      await options.shim.call('signal', { run: run.id, signal, to: 'group' });
+      return view(name);
+    },
+    async send({ name, text }) {
+      const run = runningRun(name);
+      const { delivered } = known(name).spec.stdin
+        ? await options.shim.call('input', { run: run.id, text: `${text}\n` })
+        : await options.shim.call('down', { run: run.id, message: { message: text } });
+      if (!delivered) {
+        throw new WorkerdError('limit.exceeded', `${name} does not read what it is sent; try again later`, { name });
+      }
+      return view(name);
+    },
+    async publish({ name, state }) {
+      const run = runningRun(name);
+      await options.shim.call('publish', { run: run.id, patch: state });
+      // What the shim took is told as a note on the same line, before its answer.
+      await registry.committed();
+      return view(name);
+    },
+
+    async status({ names, after, limit, showEnv }) {
+      await registry.committed();
+      const selected = select(names);
+      const from = after === undefined ? 0 : selected.findIndex((name) => name > after);
+      const page = from === -1 ? [] : selected.slice(from, from + (limit ?? defaultPage));
+      const workers: Result<'status'>['workers'][number][] = [];
+      let bytes = 0;
+      for (const name of page) {
+        const worker = known(name);
+        const shown = viewOf(worker, { usage: usageOf(worker), showEnv });
+        bytes += approximateBytes(worker, showEnv, shown);
+        if (bytes > maxPageBytes && workers.length > 0) break;
+        workers.push(shown);
+      }
+      const last = workers.at(-1)?.name;
+      const isEnd = last === undefined || last === selected.at(-1);
+      return { workers, next: isEnd ? null : last };
+    },
+    async watch({ names, types }, connection) {
+      await registry.committed();
+      if (connection.subscriptions.size >= limits.maxSubscriptions) {
+        throw new WorkerdError('limit.exceeded', `at most ${limits.maxSubscriptions} subscriptions a connection`, {
+          limit: 'maxSubscriptions',
+        });
+      }
+      select(names);
+      const { id, start } = hub.subscribe({
+        peer: connection.peer,
+        names: names ?? null,
+        types: types === undefined ? null : new Set<EventType>(types),
+      });
+      connection.subscriptions.add(id);
+      const { cursor } = hub;
+      // After the reply, which is queued when this turn's promises are done.
+      setImmediate(start);
+      return { subscription: id, cursor };
+    },
+    unwatch({ subscription }, connection) {
+      connection.subscriptions.delete(subscription);
+      return { removed: hub.unsubscribe(subscription) };
+    },
+
+    logs: (params) => logs.read(known(params.name), params),
+    'logs.locate': ({ name }) => ({ files: logs.locate(known(name).name) }),
+
+    async wait({ name, for: condition, timeoutMs }, connection) {
+      const worker = known(name);
+      const { generation } = worker;
+      const look = (now: WorkerRecord | null) => lookFor(condition, now, name, generation);
+      const found = await waiters.until(name, look, {
+        what: waitWords[condition],
+        timeoutMs,
+        signal: connection.signal,
+      });
+      return { worker: viewOf(found) };
+    },
+    history: ({ name, limit }) => {
+      const { run } = known(name);
+      const runs = options.store.history(name, (limit ?? 100) + 1).filter((past) => !isOpen(past));
+      const newest = run !== null && !isOpen(run) && runs[0]?.generation !== run.generation ? [run] : [];
+      return { runs: [...newest, ...runs].slice(0, limit ?? 100).map(runViewOf) };
+    },
+
+    'daemon.info': () => control.info(),
+    async 'daemon.stop'({ keepWorkers }, connection) {
+      await control.stop(keepWorkers, connection.actor);
+      return { pid: process.pid };
+    },
+    async 'daemon.restart'() {
+      await control.restart();
+      return { pid: process.pid };
+    },
+  };
+};
+
+const waitWords = { exit: 'ended', running: 'running', ready: 'ready', stopped: 'stopped' } as const;
+
+/** Sticky within a generation; see "What the words mean" in the contract. */
+const lookFor = (
+  condition: Params<'wait'>['for'],
+  worker: WorkerRecord | null,
+  name: string,
+  generation: number,
+): WorkerRecord | undefined => {
+  if (worker === null) {
+    throw new WorkerdError('wait.impossible', `${name} was removed`, { name });
+  }
+  const { run } = worker;
+  const alive = isAlive(phaseOf(worker));
+  const impossible = (why: string) =>
+    new WorkerdError('wait.impossible', `${name} ${why}`, { name, exit: run?.exit ?? null, worker: viewOf(worker) });
+  switch (condition) {
+    case 'stopped':
+      return alive ? undefined : worker;
+    case 'exit':
+      if (run === null && !alive) throw impossible('never ran');
+      return alive ? undefined : worker;
+    case 'running':
+    case 'ready': {
+      if (run === null) return undefined;
+      const reached =
+        condition === 'running' ? run.reachedRunning : run.ready || (!run.readyDeclared && run.reachedRunning);
+      if (reached && run.generation >= generation) return worker;
+      if (alive) return undefined;
+      throw impossible(`ended before it was ${condition}`);
+    }
+    default:
+      return condition satisfies never;
+  }
+};
+
+/** An upper bound without encoding what is small anyway: only what users can make long is measured. */
+const approximateBytes = (worker: WorkerRecord, showEnv: boolean, shown: object): number => {
+  const { run, spec } = worker;
+  const mayBeLong =
+    showEnv ||
+    run?.state != null ||
+    run?.result != null ||
+    run?.exit?.kind === 'error' ||
+    worker.leftovers.length > 0 ||
+    spec.kind === 'command' ||
+    JSON.stringify(spec.params).length > 256;
+  return mayBeLong ? Buffer.byteLength(JSON.stringify(shown)) : 4096;
+};
+
+const parsed = <M extends MethodName>(method: M, params: unknown): Params<M> => {
+  const schema: z.ZodType = methods[method].params;
+  const result = schema.safeParse(params ?? {});
+  if (result.success) return result.data as Params<M>;
+  const issue = result.error.issues[0];
+  // The member, never its value.
+  const member = issue === undefined ? '' : memberOf(issue);
+  const message = issue === undefined ? 'they do not fit' : issue.message;
+  throw new WorkerdError('usage', `invalid params: ${member === '' ? '' : `${member}: `}${message}`, {
+    member,
+    method,
+  });
+};
+
+const memberOf = (issue: z.core.$ZodIssue): string => {
+  const path = issue.path.map(String);
+  if (issue.code === 'unrecognized_keys') path.push(issue.keys.map((key) => key.slice(0, 64)).join(', '));
+  return path.join('.').slice(0, 200);
+};
+
+/** Each handler behind the check of its parameters, as the gate wants them. */
+export const gateMethods = (handlers: Handlers): Readonly<Record<string, Handler<Connection>>> => {
+  const table: Record<string, Handler<Connection>> = Object.create(null) as Record<string, Handler<Connection>>;
+  const add = <M extends MethodName>(method: M) => {
+    const handler = handlers[method];
+    table[method] = (params, connection) => handler(parsed(method, params), connection);
+  };
+  for (const method of Object.keys(methods) as MethodName[]) add(method);
+  return table;
+};
+
+export const isHeldMethod = (method: string): boolean =>
+  Object.hasOwn(methods, method) && 'held' in methods[method as MethodName];

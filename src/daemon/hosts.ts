@@ -1,0 +1,183 @@
+/**
+ * The thread hosts: processes that thread workers share. Finds or starts the one that fits a worker, ends it when it
+ * has been empty for a while, forgets it when it died. What a host's end means for its threads is told by the shim,
+ * run by run.
+ */
+import type { WorkerRecord } from './core/model.ts';
+import type { Clock, HostRow, Logger, Shim } from './ports.ts';
+import type { Registry } from './registry.ts';
+import { runMarker, type SpawnParams } from './shim/protocol.ts';
+
+export interface HostsOptions {
+  readonly registry: Registry;
+  readonly shim: Shim;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly bootId: string;
+  /** argv of a thread host. */
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly logDirectory: string;
+  readonly openFiles: number | null;
+  readonly nonce: () => string;
+}
+
+interface Host {
+  readonly run: string;
+  readonly key: string;
+  readonly threads: Set<string>;
+  /** The shim was asked to start it. */
+  readonly asked: Promise<void>;
+  pid: number | null;
+  startTime: number | null;
+  cancelEnd: () => void;
+  ending: boolean;
+}
+
+/** A host that has been empty this long is ended: a restarted worker should still find it warm. */
+const idleMs = 5000;
+const hostLog = { maxBytes: 1024 * 1024, files: 2 };
+
+/** No worker's name begins so. */
+export const isHostRun = (run: string): boolean => run.startsWith('_host.');
+
+/** What threads must share, as none of it can differ inside one process. */
+const keyOf = ({ spec, caller }: WorkerRecord): string =>
+  JSON.stringify({
+    user: spec.user,
+    cwd: spec.cwd ?? caller.cwd,
+    umask: spec.umask ?? caller.umask,
+    nodeOptions: spec.env['NODE_OPTIONS'] ?? (spec.inheritEnv ? (caller.env['NODE_OPTIONS'] ?? null) : null),
+  });
+
+export class Hosts {
+  readonly #options: HostsOptions;
+  readonly #hosts = new Map<string, Host>();
+
+  constructor(options: HostsOptions) {
+    this.#options = options;
+  }
+
+  /** After a daemon's start: the hosts that an earlier one had. */
+  load(rows: readonly HostRow[], workers: Iterable<WorkerRecord>): void {
+    for (const row of rows) {
+      this.#hosts.set(row.run, { ...row, threads: new Set(), asked: Promise.resolve(), cancelEnd() {}, ending: false });
+    }
+    for (const { run } of workers) {
+      if (run?.host && run.stage !== 'closed') this.#hosts.get(run.host)?.threads.add(run.id);
+    }
+  }
+
+  /** The host for a thread that is about to start; what is new is in the registry, to be committed with the run. */
+  place(worker: WorkerRecord, run: string): string {
+    const key = keyOf(worker);
+    const host = [...this.#hosts.values()].find((each) => each.key === key && !each.ending) ?? this.#open(worker, key);
+    host.cancelEnd();
+    host.threads.add(run);
+    return host.run;
+  }
+
+  /** Until the shim was asked for the host; rejects where it could not be. */
+  async asked(run: string): Promise<void> {
+    await this.#hosts.get(run)?.asked;
+  }
+
+  #open(worker: WorkerRecord, key: string): Host {
+    const { registry, nonce, bootId, log } = this.#options;
+    const run = `_host.0.${nonce()}`;
+    registry.updateHost(run, { run, key, pid: null, startTime: null, bootId });
+    const host: Host = {
+      run,
+      key,
+      threads: new Set(),
+      asked: registry.committed().then(() => this.#spawn(worker, run)),
+      pid: null,
+      startTime: null,
+      cancelEnd() {},
+      ending: false,
+    };
+    host.asked.catch((error: unknown) => {
+      log.error({ run, error: String(error) }, 'could not ask the shim for a thread host');
+      this.#hosts.delete(run);
+    });
+    this.#hosts.set(run, host);
+    return host;
+  }
+
+  async #spawn({ spec, caller }: WorkerRecord, run: string): Promise<void> {
+    const { command, env, shim, logDirectory, openFiles } = this.#options;
+    const nodeOptions = spec.env['NODE_OPTIONS'] ?? (spec.inheritEnv ? caller.env['NODE_OPTIONS'] : undefined);
+    const order: SpawnParams = {
+      run,
+      name: '_host',
+      generation: 0,
+      kind: 'host',
+      argv: command,
+      env: { ...env, ...(nodeOptions === undefined ? {} : { NODE_OPTIONS: nodeOptions }), [runMarker]: run },
+      cwd: spec.cwd ?? caller.cwd,
+      umask: spec.umask ?? caller.umask,
+      user: spec.user,
+      openFiles,
+      stdin: false,
+      stop: { signal: 'SIGTERM', graceMs: 0 },
+      log: { directory: `${logDirectory}/${run}`, ...hostLog },
+      host: null,
+      launch: null,
+    };
+    await shim.call('spawn', order);
+  }
+
+  spawned(run: string, pid: number | null, startTime: number | null): void {
+    const host = this.#hosts.get(run);
+    if (host === undefined) return;
+    host.pid = pid;
+    host.startTime = startTime;
+    const { registry, bootId, log } = this.#options;
+    registry.updateHost(run, { run, key: host.key, pid, startTime, bootId });
+    log.info({ run, pid }, 'thread host started');
+  }
+
+  identityOf(run: string): { pid: number; startTime: number } | null {
+    const host = this.#hosts.get(run);
+    return host?.pid == null || host.startTime === null ? null : { pid: host.pid, startTime: host.startTime };
+  }
+
+  /** Its threads are told of one by one; it goes out of the books. */
+  exited(run: string): void {
+    const host = this.#hosts.get(run);
+    host?.cancelEnd();
+    this.#hosts.delete(run);
+    this.#options.registry.updateHost(run, null);
+    this.#options.log.info({ run, pid: host?.pid ?? null }, 'thread host ended');
+  }
+
+  /** A thread is gone; the last one gives the host some time, then takes it along. */
+  threadEnded(hostRun: string, run: string): void {
+    const host = this.#hosts.get(hostRun);
+    if (host === undefined) return;
+    host.threads.delete(run);
+    if (host.threads.size === 0) this.#endLater(host);
+  }
+
+  /** Hosts in which nothing lives any more (after a daemon's start). */
+  endIdle(): void {
+    for (const host of this.#hosts.values()) if (host.threads.size === 0) this.#endLater(host);
+  }
+
+  #endLater(host: Host): void {
+    const { clock, shim } = this.#options;
+    host.cancelEnd();
+    host.cancelEnd = clock.at(clock.mono() + idleMs, () => {
+      host.ending = true;
+      void shim.call('signal', { run: host.run, signal: 'SIGTERM', to: 'group' }).catch(() => {});
+    });
+  }
+
+  close(): void {
+    for (const host of this.#hosts.values()) host.cancelEnd();
+  }
+
+  all(): Iterable<{ readonly run: string; readonly pid: number | null; readonly startTime: number | null }> {
+    return this.#hosts.values();
+  }
+}

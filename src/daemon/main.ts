@@ -1,0 +1,281 @@
+/**
+ * `workerd`: the composition root of the daemon and the commands that control it. The one place that reads argv and
+ * the environment, installs signal handlers and decides the exit code.
+ */
+import { closeSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { closeInherited } from '../shared/descriptors.ts';
+import { WorkerdError } from '../shared/errors.ts';
+import { type Places, resolvePlaces } from '../shared/paths.ts';
+import type { Actor } from '../shared/worker.ts';
+import { type ControlOptions, runRestart, runStatus, runStop, startDetached } from './control.ts';
+import { Daemon, rotateDaemonLog } from './daemon.ts';
+import { acquireLock, prepareHome } from './instance.ts';
+import { createLog } from './log.ts';
+import { connectServiceManager } from './service-manager.ts';
+import { callersOpenFilesLimit } from './system.ts';
+
+interface GlobalFlags {
+  readonly home?: string;
+  readonly socket?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+interface StartFlags {
+  readonly detach?: boolean;
+  readonly background?: boolean;
+  readonly readyFd?: number;
+  readonly externalShim?: boolean;
+  readonly openFiles?: number;
+  readonly logLevel: string;
+}
+
+/** Where this program and its siblings (shim, hosts) are. */
+const programs = import.meta.dirname;
+
+const readVersion = (): string => {
+  const { version } = JSON.parse(readFileSync(join(programs, '..', 'package.json'), 'utf8')) as { version: string };
+  return version;
+};
+
+const wholeNumber = (text: string): number => {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('a whole number is wanted.');
+  return Number(text);
+};
+
+const run = async (argv: readonly string[]): Promise<number> => {
+  const version = readVersion();
+  let exitCode = 0;
+  const program = new Command('workerd')
+    .description('The worker supervisor: holds the registry of workers and serves workerctl.')
+    .version(version)
+    .option('--home <dir>', 'where everything of this daemon lies (or WORKERD_HOME)')
+    .option('--socket <path>', 'its socket (or WORKERD_SOCKET)')
+    .option('--json', 'results and errors as JSON')
+    .option('-q, --quiet', 'say nothing but what was asked for')
+    .option('--color <when>', 'auto, always or never', 'auto')
+    .exitOverride()
+    .addHelpText('after', help.program);
+  const controlOptions = (): ControlOptions => {
+    const flags = program.opts<GlobalFlags>();
+    return {
+      places: placesOf(flags),
+      json: flags.json === true,
+      quiet: flags.quiet === true,
+      program: join(programs, 'workerd.cjs'),
+      env: process.env,
+    };
+  };
+  const command = (name: string, summary: string) => {
+    const made = program.command(name).description(summary).exitOverride();
+    for (const flag of ['--home <dir>', '--socket <path>', '--json', '-q, --quiet', '--color <when>']) {
+      made.addOption(made.createOption(flag).hideHelp());
+    }
+    // The global flags are taken before and after the verb alike.
+    made.hook('preAction', () => {
+      for (const [key, value] of Object.entries(made.opts())) {
+        if (globalKeys.has(key) && value !== undefined) program.setOptionValue(key, value);
+      }
+    });
+    return made;
+  };
+  command('start', 'Runs the daemon, in the foreground unless --detach is given.')
+    .option('--detach', 'return when it answers, and print its pid')
+    .option('--external-shim', 'the shim is started and stopped by somebody else (workerd shim)')
+    .option('--open-files <n>', "soft limit of open files for workers (default: the caller's)", wholeNumber)
+    .option('--log-level <level>', 'debug, info, warn or error', process.env['WORKERD_LOG'] ?? 'info')
+    .addOption(program.createOption('--background').hideHelp())
+    .addOption(program.createOption('--ready-fd <fd>').argParser(wholeNumber).hideHelp())
+    .addHelpText('after', help.start)
+    .action(async (flags: StartFlags) => {
+      const options = controlOptions();
+      exitCode = flags.detach === true ? await startDetached(options) : await serve(options.places, flags, version);
+    });
+  command('stop', 'Ends every worker in good order, then the shim, then the daemon.')
+    .option('--keep-workers', 'end the daemon alone; the next one finds the workers')
+    .addHelpText('after', help.stop)
+    .action(async (flags: { keepWorkers?: boolean }) => {
+      exitCode = await runStop(controlOptions(), flags.keepWorkers === true);
+    });
+  command('restart', 'Replaces the daemon; the workers stay.').action(async () => {
+    exitCode = await runRestart(controlOptions());
+  });
+  command('status', 'Says whether the daemon runs: exit code 0 when it does, 3 when it does not.').action(async () => {
+    exitCode = await runStatus(controlOptions());
+  });
+  command('shim', 'Runs the shim in the foreground, under a service manager (see --external-shim).').action(
+    async () => {
+      exitCode = await runShim(controlOptions().places);
+    },
+  );
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    return report(error, argv.includes('--json'));
+  }
+};
+
+const globalKeys = new Set(['home', 'socket', 'json', 'quiet', 'color']);
+
+const help = {
+  program: `
+All of it is also there as "workerctl daemon …".
+
+Examples:
+  workerd start --detach        start it in the background
+  workerd status                is it there?
+  workerd restart               replace it, for example after an upgrade; workers stay
+  workerd stop                  end every worker, then the daemon`,
+  start: `
+Examples:
+  workerd start                 in the foreground, as a service manager wants it
+  workerd start --detach        in the background; prints its pid`,
+  stop: `
+Examples:
+  workerd stop                  ends every worker in good order first
+  workerd stop --keep-workers   the workers go on without it`,
+};
+
+const placesOf = (flags: GlobalFlags): Places =>
+  resolvePlaces({ home: flags.home, socket: flags.socket, env: process.env, uid: process.getuid?.() ?? -1 });
+
+/** An error of ours in words (or JSON), with the exit code that goes with it. */
+const report = (error: unknown, json: boolean): number => {
+  if (error instanceof CommanderError) {
+    // Help and version are no errors; usage errors have been said by commander.
+    return error.exitCode === 0 ? 0 : 2;
+  }
+  const known =
+    error instanceof WorkerdError ? error : new WorkerdError('internal', String(error), {}, { cause: error });
+  if (json) {
+    const { code, ...data } = known.data;
+    process.stdout.write(`${JSON.stringify({ error: { code, message: known.message, data: { code, ...data } } })}\n`);
+  } else process.stderr.write(`workerd: ${known.message}\n`);
+  return known.exitCode;
+};
+
+/** One line for whoever started us, on the descriptor it gave us. */
+const tellStarter = (fd: number | undefined, message: object): void => {
+  if (fd === undefined) return;
+  try {
+    writeSync(fd, `${JSON.stringify(message)}\n`);
+    closeSync(fd);
+  } catch {
+    // It is gone and does not want to know any more.
+  }
+};
+
+const serve = async (places: Places, flags: StartFlags, version: string): Promise<number> => {
+  const callersUmask = process.umask(0o077);
+  // Before our own descriptors: what is open and not ours was the caller's.
+  closeInherited(flags.readyFd);
+  try {
+    prepareHome(places);
+    const lock = acquireLock(places);
+    if (lock === null) {
+      if (flags.background === true) tellStarter(flags.readyFd, { running: true });
+      else process.stderr.write(`workerd: already running (home ${places.home}). See: workerd status\n`);
+      return 1;
+    }
+    return await live(places, flags, version, callersUmask, lock);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    if (flags.readyFd !== undefined) tellStarter(flags.readyFd, { error: message });
+    throw error;
+  }
+};
+
+const live = async (
+  places: Places,
+  flags: StartFlags,
+  version: string,
+  callersUmask: number,
+  lock: NonNullable<ReturnType<typeof acquireLock>>,
+): Promise<number> => {
+  const background = flags.background === true;
+  if (background) rotateDaemonLog(places);
+  const terminal = !background && process.stderr.isTTY;
+  const log = createLog({ level: flags.logLevel, terminal, file: background ? places.daemonLog : null });
+  const openFiles = flags.openFiles ?? callersOpenFilesLimit(process.ppid);
+  const serviceManager = connectServiceManager(process.env, log);
+  process.chdir('/');
+  const daemon = new Daemon({
+    places,
+    lock,
+    log,
+    version,
+    serviceManager,
+    externalShim: flags.externalShim === true,
+    env: process.env,
+    callersUmask,
+    openFiles,
+    node: [process.execPath, '--disable-sigusr1'],
+    programs,
+  });
+  installSignals(daemon, terminal);
+  process.on('uncaughtException', (error) => {
+    log.error({ stack: error.stack }, 'an error nobody caught; the daemon ends, the workers stay');
+    process.exit(125);
+  });
+  const ending = await daemon.run(() => tellStarter(flags.readyFd, { ready: true, pid: process.pid }));
+  if (ending === 'restart') replaceMyself(openFiles, callersUmask);
+  return 0;
+};
+
+const installSignals = (daemon: Daemon, terminal: boolean): void => {
+  const actor: Actor = { uid: process.getuid?.() ?? null, pid: process.pid, via: 'signal' };
+  let ending = false;
+  const stop = (signal: string) => {
+    if (ending) return;
+    ending = true;
+    void daemon.stop(daemon.externalShim, { ...actor, via: signal }).then(() => daemon.finish('stop'));
+  };
+  process.on('SIGTERM', () => stop('SIGTERM'));
+  process.on('SIGINT', () => stop('SIGINT'));
+  process.on('SIGHUP', () => {
+    // The terminal it was started from went away: that is an end. A service's HUP means: begin anew.
+    if (terminal) {
+      stop('SIGHUP');
+      return;
+    }
+    if (ending) return;
+    ending = true;
+    void daemon.stop(true, { ...actor, via: 'SIGHUP' }).then(() => daemon.finish('restart'));
+  });
+  // Their default is to end us, to stop us, or (USR1) to open a debugger for every local user.
+  for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGALRM', 'SIGWINCH', 'SIGTSTP', 'SIGCONT'] as const) {
+    process.on(signal, () => {});
+  }
+};
+
+/** The same process, with the program that is on disk now: the pid that a service manager knows stays. */
+const replaceMyself = (openFiles: number | null, callersUmask: number): void => {
+  const args = process.argv
+    .slice(2)
+    .filter((word, index, all) => word !== '--ready-fd' && all[index - 1] !== '--ready-fd');
+  if (openFiles !== null && !args.includes('--open-files')) args.push('--open-files', String(openFiles));
+  // execve() is marked experimental and would say so on stderr.
+  process.removeAllListeners('warning');
+  process.umask(callersUmask);
+  process.execve?.(
+    process.execPath,
+    [process.execPath, ...process.execArgv, join(programs, 'workerd.cjs'), ...args],
+    process.env,
+  );
+};
+
+/** The shim is a program of its own and small: this process becomes it. */
+const runShim = async (places: Places): Promise<number> => {
+  process.umask(0o077);
+  prepareHome(places);
+  process.removeAllListeners('warning');
+  const argv = [process.execPath, '--disable-sigusr1', join(programs, 'shim.cjs'), '--home', places.home];
+  process.execve?.(process.execPath, argv, process.env);
+  return 125;
+};
+
+void run(process.argv.slice(2)).then((code) => {
+  process.exitCode = code;
+});

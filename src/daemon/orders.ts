@@ -1,0 +1,129 @@
+/** A new run as a record, and as an order to the shim. Reads the account database, decides nothing else. */
+import { readFileSync } from 'node:fs';
+import { type Places, workerLogDirectory } from '../shared/paths.ts';
+import type { Actor } from '../shared/worker.ts';
+import type { Run, WorkerRecord } from './core/model.ts';
+import { type UserEntry, workerEnvironment } from './environment.ts';
+import type { SpawnParams } from './shim/protocol.ts';
+
+export interface OrderContext {
+  readonly places: Places;
+  /** argv that a process host begins with; module and export follow. */
+  readonly processHost: readonly string[];
+  /** The soft limit of open files that holds for workers; `null`: as it is. */
+  readonly openFiles: number | null;
+}
+
+/** `<name>.<generation>.<nonce>`: the name may hold dots, the other two cannot. */
+export const runId = (name: string, generation: number, nonce: string): string => `${name}.${generation}.${nonce}`;
+export const nameOfRun = (run: string): string => run.split('.').slice(0, -2).join('.');
+
+export interface NewRun {
+  readonly id: string;
+  readonly host: string | null;
+  readonly automatic: boolean;
+  readonly now: number;
+  readonly bootId: string;
+}
+
+export const newRun = (worker: WorkerRecord, { id, host, automatic, now, bootId }: NewRun): Run => ({
+  id,
+  generation: worker.generation + 1,
+  kind: worker.spec.kind,
+  stage: 'ordered',
+  host,
+  automatic,
+  afterLoss: automatic && (worker.backoff?.afterLoss ?? false),
+  orderedAt: now,
+  startedAt: null,
+  endedAt: null,
+  ranMs: null,
+  bootId,
+  pid: null,
+  startTime: null,
+  threadId: null,
+  reachedRunning: false,
+  ready: false,
+  readyDeclared: worker.spec.ready !== null,
+  stopSignal: worker.spec.stopSignal,
+  graceMs: worker.spec.graceMs,
+  exit: null,
+  reason: null,
+  cutOff: false,
+  state: null,
+  stateAt: null,
+  stateRevision: 0,
+  result: null,
+  startedBy: automatic ? automaticActor : worker.startedBy,
+  stoppedBy: null,
+  stop: null,
+});
+
+const automaticActor: Actor = { uid: null, pid: null, via: 'restart policy' };
+
+export const spawnOrder = (worker: WorkerRecord, run: Run, context: OrderContext): SpawnParams => {
+  const { spec, caller, name } = worker;
+  const { places } = context;
+  const env = workerEnvironment({
+    spec,
+    caller,
+    identity: { run: run.id, name, generation: run.generation },
+    places,
+    account: spec.user === null ? null : accountOf(spec.user),
+  });
+  const common = {
+    run: run.id,
+    name,
+    generation: run.generation,
+    env,
+    cwd: spec.cwd ?? caller.cwd,
+    umask: spec.umask ?? caller.umask,
+    user: spec.user,
+    openFiles: context.openFiles,
+    stop: { signal: run.stopSignal, graceMs: run.graceMs },
+    log: { directory: workerLogDirectory(places, name), ...spec.log },
+    host: run.host,
+  };
+  switch (spec.kind) {
+    case 'command':
+      return { ...common, kind: 'command', argv: spec.command, stdin: spec.stdin, launch: null };
+    case 'process':
+      return {
+        ...common,
+        kind: 'module',
+        argv: [...context.processHost, spec.module, spec.export],
+        stdin: spec.stdin,
+        launch: null,
+      };
+    case 'thread':
+      return {
+        ...common,
+        kind: 'thread',
+        argv: [],
+        stdin: false,
+        launch: {
+          name,
+          generation: run.generation,
+          module: spec.module,
+          export: spec.export,
+          params: spec.params,
+          env,
+        },
+      };
+    default:
+      return spec satisfies never;
+  }
+};
+
+/** From the local account file; an unknown user is the shim's to refuse, in words. */
+const accountOf = (user: string): UserEntry | null => {
+  try {
+    for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
+      const [name, , , , , home, shell] = line.split(':');
+      if (name === user && home !== undefined && shell !== undefined) return { name, home, shell };
+    }
+  } catch {
+    // No such file: no accounts to speak of.
+  }
+  return null;
+};

@@ -1,0 +1,396 @@
+/**
+ * Makes what is observed follow what is wanted, worker by worker: asks the plan, carries the action out, asks again.
+ * Facts of the shim come in here and are folded; verbs only write intent and call `add`. Acts only on what is committed.
+ */
+import { Bucket } from './core/bucket.ts';
+import { KeyedQueue } from './core/keyed-queue.ts';
+import { fold, type RunFact } from './core/lifecycle.ts';
+import { isLive, isOpen, type KnownLeftover, type Run, type StopProgress, type WorkerRecord } from './core/model.ts';
+import { plan } from './core/plan.ts';
+import { settle } from './core/settle.ts';
+import { timestamp } from './core/view.ts';
+import type { Ender } from './ender.ts';
+import type { FifoKeeper } from './fifo-keeper.ts';
+import { type Hosts, isHostRun } from './hosts.ts';
+import { nameOfRun, newRun, type OrderContext, runId, spawnOrder } from './orders.ts';
+import type { Clock, Logger, Shim } from './ports.ts';
+import type { Registry } from './registry.ts';
+import type { Fact, StateNote } from './shim/protocol.ts';
+
+export interface ReconcilerOptions {
+  readonly registry: Registry;
+  readonly shim: Shim & { acknowledge(upTo: number): void };
+  readonly hosts: Hosts;
+  readonly ender: Ender;
+  readonly fifos: FifoKeeper;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly orders: OrderContext;
+  readonly bootId: string;
+  readonly nonce: () => string;
+  /** In [0, 1). */
+  readonly chance: () => number;
+}
+
+/** The bucket of automatic restarts: W14's bound of 30 starts in any second is burst plus rate. */
+const restartBurst = 10;
+const restartsPerSecond = 20;
+/** An action that could not be carried out (disk, shim) is tried again after this. */
+const retryMs = 1000;
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #queue: KeyedQueue;
+  readonly #bucket: Bucket;
+  readonly #timers = new Map<string, () => void>();
+  /** Whose leftovers are to be ended, and who waits for that. */
+  readonly #endLeftovers = new Map<string, (() => void)[]>();
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    const { clock, log } = options;
+    this.#bucket = new Bucket({ burst: restartBurst, perSecond: restartsPerSecond, nowMono: clock.mono() });
+    this.#queue = new KeyedQueue(
+      (name) => this.#reconcile(name),
+      (name, error) => {
+        log.error({ name, error: String(error) }, 'could not bring the worker where it is wanted; trying again');
+        this.#lookAgain(name, clock.mono() + retryMs);
+      },
+    );
+  }
+
+  add(name: string): void {
+    this.#queue.add(name);
+  }
+
+  addAll(): void {
+    for (const name of this.#options.registry.names()) this.add(name);
+  }
+
+  /** Looks now what the newest run of a worker that is not alive has left behind; how many processes. */
+  async findLeftovers(name: string): Promise<number> {
+    const { registry, ender } = this.#options;
+    const run = registry.get(name)?.run ?? null;
+    if (run === null || isOpen(run)) return 0;
+    const leftovers = await ender.look(run);
+    const worker = registry.get(name);
+    if (worker?.run?.id !== run.id) return 0;
+    if (leftovers.length > 0 || worker.leftovers.length > 0) registry.update(name, { ...worker, leftovers });
+    return leftovers.length;
+  }
+
+  /** Ends what a worker that is not alive has left behind; resolves when that was done as far as it can be. */
+  endLeftovers(name: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.#endLeftovers.set(name, [...(this.#endLeftovers.get(name) ?? []), resolve]);
+      this.add(name);
+    });
+  }
+
+  close(): void {
+    for (const cancel of this.#timers.values()) cancel();
+    this.#timers.clear();
+  }
+
+  // ── what was observed ────────────────────────────────────────────────────────────────────────────────────────────
+
+  facts(facts: readonly Fact[]): void {
+    for (const fact of facts) {
+      if (isHostRun(fact.run)) this.#hostFact(fact);
+      else this.#fact(fact);
+    }
+    const last = facts.at(-1);
+    if (last === undefined) return;
+    const { registry, shim } = this.#options;
+    // Not acknowledged before it is on disk; a refused commit is told again by the shim (see main's onRefused).
+    registry.committed().then(
+      () => shim.acknowledge(last.seq),
+      () => {},
+    );
+  }
+
+  #hostFact(fact: Fact): void {
+    const { hosts, fifos } = this.#options;
+    if (fact.kind === 'spawned') {
+      fifos.hold(fact.run);
+      hosts.spawned(fact.run, fact.pid, fact.startTime);
+    } else if (fact.kind === 'exited') {
+      fifos.release(fact.run);
+      hosts.exited(fact.run);
+      this.#release(fact.run);
+    }
+  }
+
+  #fact(fact: Fact): void {
+    const name = nameOfRun(fact.run);
+    const worker = this.#options.registry.get(name);
+    if (worker?.run?.id === fact.run) this.observe(name, fact);
+    else if (fact.kind === 'exited') this.#release(fact.run);
+  }
+
+  /** Folds one fact about the newest run of a worker. */
+  observe(name: string, fact: RunFact): void {
+    const { registry, log, fifos, hosts } = this.#options;
+    const worker = registry.get(name);
+    const run = worker?.run ?? null;
+    if (worker === null || run === null) return;
+    const next = fold(run, fact);
+    if (next === 'impossible') {
+      log.error({ name, run: run.id, stage: run.stage, fact: fact.kind }, 'a fact out of order; left alone');
+      return;
+    }
+    if (next !== run) {
+      if (fact.kind === 'spawned') fifos.hold(run.id);
+      if (fact.kind === 'exited') {
+        fifos.release(run.id);
+        if (run.host !== null) hosts.threadEnded(run.host, run.id);
+      }
+      this.#logFact(name, next, fact);
+      registry.update(name, { ...worker, run: next });
+    }
+    this.add(name);
+  }
+
+  #logFact(name: string, run: Run, fact: RunFact): void {
+    const { log } = this.#options;
+    const { generation, pid } = run;
+    if (fact.kind === 'spawned') log.info({ name, generation, pid }, 'worker started');
+    if (fact.kind === 'exited') log.info({ name, generation, pid, exit: brief(run) }, 'worker ended');
+  }
+
+  state(note: StateNote): void {
+    const { registry } = this.#options;
+    const name = nameOfRun(note.run);
+    const worker = registry.get(name);
+    const run = worker?.run ?? null;
+    if (worker === null || run === null || run.id !== note.run || !isLive(run)) return;
+    if (note.revision <= run.stateRevision) return;
+    registry.publish(name, {
+      ...worker,
+      run: { ...run, state: note.state, stateAt: note.at, stateRevision: note.revision },
+    });
+  }
+
+  // ── what to do about it ──────────────────────────────────────────────────────────────────────────────────────────
+
+  async #reconcile(name: string): Promise<void> {
+    const { registry, clock } = this.#options;
+    for (;;) {
+      const worker = registry.get(name);
+      if (worker === null) return this.#forgetTimer(name);
+      const action = plan(worker, clock.mono(), { endLeftovers: this.#endLeftovers.has(name) });
+      switch (action.kind) {
+        case 'rest':
+          return this.#forgetTimer(name);
+        case 'look-again':
+          return this.#lookAgain(name, action.atMono);
+        case 'spawn':
+          if (!(await this.#spawn(worker, action.automatic))) return;
+          break;
+        case 'ask':
+          await this.#ask(worker);
+          break;
+        case 'force':
+          await this.#force(worker);
+          break;
+        case 'kill':
+          await this.#kill(worker);
+          break;
+        case 'close':
+          await this.#close(worker);
+          break;
+        case 'end-leftovers':
+          await this.#clearLeftovers(worker);
+          break;
+        default:
+          return action satisfies never;
+      }
+    }
+  }
+
+  #lookAgain(name: string, atMono: number): void {
+    this.#forgetTimer(name);
+    const cancel = this.#options.clock.at(atMono, () => {
+      this.#timers.delete(name);
+      this.add(name);
+    });
+    this.#timers.set(name, cancel);
+  }
+
+  #forgetTimer(name: string): void {
+    this.#timers.get(name)?.();
+    this.#timers.delete(name);
+  }
+
+  /** The run is written before the shim is asked. False: not now; something will call again. */
+  async #spawn(worker: WorkerRecord, automatic: boolean): Promise<boolean> {
+    const { registry, shim, hosts, clock, orders, nonce, bootId, log } = this.#options;
+    const { name } = worker;
+    if (!shim.connected) return false;
+    const waitMs = automatic ? this.#bucket.take(clock.mono()) : 0;
+    if (waitMs > 0) {
+      this.#lookAgain(name, clock.mono() + waitMs);
+      return false;
+    }
+    const id = runId(name, worker.generation + 1, nonce());
+    const host = worker.spec.kind === 'thread' ? hosts.place(worker, id) : null;
+    const run = newRun(worker, { id, host, automatic, now: clock.now(), bootId });
+    const counted = automatic && worker.backoff?.afterLoss !== true;
+    registry.update(name, {
+      ...worker,
+      generation: run.generation,
+      run,
+      backoff: null,
+      reason: null,
+      stopOrder: null,
+      restarts: worker.restarts + (counted ? 1 : 0),
+    });
+    await registry.committed();
+    try {
+      if (host !== null) await hosts.asked(host);
+      await shim.call('spawn', spawnOrder(worker, run, orders));
+    } catch (error) {
+      // A shim that went away is asked again, with the same run, when one answers (adoption.ts).
+      if (!shim.connected) return false;
+      log.error({ name, run: id, error: String(error) }, 'the shim refused to start the worker');
+      this.observe(name, refusedFact(clock.now(), error));
+    }
+    return true;
+  }
+
+  async #ask(worker: WorkerRecord): Promise<void> {
+    const { registry, clock, ender } = this.#options;
+    const { run, stopOrder, name } = worker;
+    if (run === null) return;
+    const graceMs = stopOrder?.force === true ? 0 : (stopOrder?.graceMs ?? run.graceMs);
+    const stop: StopProgress = {
+      reason: stopOrder?.reason ?? 'stop',
+      by: stopOrder?.by ?? null,
+      deadlineAt: clock.now() + graceMs,
+      deadlineMono: clock.mono() + graceMs,
+      step: 'asked',
+      stepMono: clock.mono(),
+    };
+    registry.update(name, { ...worker, run: { ...run, stop, stoppedBy: stop.by } });
+    await registry.committed();
+    if (stopOrder?.force !== true) {
+      await ender.ask(run, { reason: stop.reason, deadline: timestamp(stop.deadlineAt) ?? '', by: stop.by });
+    }
+  }
+
+  async #force(worker: WorkerRecord): Promise<void> {
+    const { run, stopOrder } = worker;
+    if (run === null) return;
+    // A command had its stop signal; what is left is SIGKILL. A module is told by force first.
+    const atOnce = run.kind === 'command' || (run.kind === 'process' && stopOrder?.force === true);
+    await this.#step(worker, atOnce ? 'killed' : 'forced');
+    await (atOnce ? this.#options.ender.kill(run) : this.#options.ender.force(run));
+  }
+
+  async #kill(worker: WorkerRecord): Promise<void> {
+    if (worker.run === null) return;
+    this.#options.log.warn({ name: worker.name, run: worker.run.id, kind: worker.run.kind }, 'ending it with SIGKILL');
+    await this.#step(worker, 'killed');
+    await this.#options.ender.kill(worker.run);
+  }
+
+  async #step(worker: WorkerRecord, step: StopProgress['step']): Promise<void> {
+    const { registry, clock } = this.#options;
+    const { run } = worker;
+    if (run?.stop == null) return;
+    registry.update(worker.name, { ...worker, run: { ...run, stop: { ...run.stop, step, stepMono: clock.mono() } } });
+    await registry.committed();
+  }
+
+  /** The leader is gone. Where an end was asked for, nothing may be left; otherwise what is left is written down. */
+  async #close(worker: WorkerRecord): Promise<void> {
+    const { registry, ender, clock, chance } = this.#options;
+    const { name, run } = worker;
+    if (run === null) return;
+    const beganMono = clock.mono();
+    const leftovers = await ender.clear(run, () => this.#clearDeadline(name, run, beganMono));
+    const now = registry.get(name);
+    if (now?.run?.id !== run.id) return;
+    const closed = fold(now.run, { kind: 'emptied', at: clock.now() });
+    if (closed === 'impossible') return;
+    const closing = { leftovers, now: clock.now(), nowMono: clock.mono(), chance: chance() };
+    registry.update(name, settle({ ...now, run: closed }, closing));
+    ender.forget(run);
+    registry.committed().then(
+      () => this.#release(run.id),
+      () => {},
+    );
+  }
+
+  /** Until when what is left of a run may take to end; `null`: nobody asked for it to be ended. */
+  #clearDeadline(name: string, run: Run, beganMono: number): number | null {
+    const worker = this.#options.registry.get(name);
+    if (worker === null || worker.run?.id !== run.id) return null;
+    const { stop } = worker.run;
+    if (worker.stopOrder?.force === true) return Number.NEGATIVE_INFINITY;
+    if (stop !== null) return stop.deadlineMono;
+    if (worker.intent.want === 'up' && worker.run.generation >= worker.intent.atLeast) return null;
+    return beganMono + run.graceMs;
+  }
+
+  async #clearLeftovers(worker: WorkerRecord): Promise<void> {
+    const { ender, clock, registry } = this.#options;
+    const { name, run } = worker;
+    const waiting = this.#endLeftovers.get(name) ?? [];
+    this.#endLeftovers.delete(name);
+    try {
+      if (run === null) return;
+      const untilMono = clock.mono() + (worker.stopOrder?.graceMs ?? run.graceMs);
+      const isForced = () => registry.get(name)?.stopOrder?.force === true;
+      const leftovers = await ender.clear(run, () => (isForced() ? Number.NEGATIVE_INFINITY : untilMono));
+      this.#leftoversCleared(name, leftovers);
+      await registry.committed();
+    } finally {
+      for (const resolve of waiting) resolve();
+    }
+  }
+
+  #leftoversCleared(name: string, leftovers: readonly KnownLeftover[]): void {
+    const { registry, log } = this.#options;
+    const worker = registry.get(name);
+    if (worker === null) return;
+    if (leftovers.length === 0 || worker.intent.want === 'down') {
+      registry.update(name, { ...worker, leftovers });
+      return;
+    }
+    // Never two of one worker at once: what cannot be ended keeps the next one from starting.
+    log.error({ name, leftovers }, 'processes of an earlier run cannot be ended');
+    registry.update(name, {
+      ...worker,
+      leftovers,
+      intent: { want: 'down' },
+      settled: 'failed',
+      reason: 'leftovers cannot be ended',
+      backoff: null,
+    });
+  }
+
+  #release(run: string): void {
+    void this.#options.shim.call('release', { run }).catch(() => {});
+  }
+}
+
+const brief = ({ exit }: Run): string => {
+  if (exit === null) return 'unknown';
+  if (exit.kind === 'code') return `code ${exit.code}`;
+  if (exit.kind === 'signal') return exit.signal;
+  if (exit.kind === 'lost') return `lost: ${exit.reason}`;
+  return exit.kind === 'spawn-failed' ? `spawn failed: ${exit.errno}` : exit.kind;
+};
+
+const refusedFact = (at: number, error: unknown): RunFact => ({
+  kind: 'exited',
+  at,
+  exit: { kind: 'spawn-failed', errno: 'EPROTO', message: error instanceof Error ? error.message : String(error) },
+  ranMs: 0,
+  state: null,
+  stateAt: null,
+  stateRevision: 0,
+  result: null,
+  byShim: false,
+});

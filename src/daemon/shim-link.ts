@@ -1,0 +1,259 @@
+/**
+ * The daemon's line to the shim: finds a living one or starts one, speaks the frozen protocol, reconnects, and hands
+ * facts on in order. "Does not answer" is never taken for "dead": a second shim is started only when the socket refuses
+ * and the process known to be the shim is gone.
+ */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import { WorkerdError } from '../shared/errors.ts';
+import type { Places } from '../shared/paths.ts';
+import { Peer } from '../shared/peer.ts';
+import type { Clock, Logger, ProcessTable, Shim, ShimListener, Store } from './ports.ts';
+import { type Fact, type HelloResult, type ShimMethods, type StateNote, shimProtocolVersion } from './shim/protocol.ts';
+
+export interface ShimLinkOptions {
+  readonly places: Places;
+  /** argv that starts a shim; `null`: it is somebody else's to start (`--external-shim`). */
+  readonly command: readonly string[] | null;
+  readonly env: Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly processes: ProcessTable;
+  readonly store: Pick<Store, 'meta' | 'setMeta'>;
+  readonly listener: ShimListener;
+}
+
+/** How soon a shim that cannot be reached is looked for again. */
+const retryMs = 200;
+/** A shim that was started says so within this, or the start counts as failed. */
+const startMs = 10_000;
+const shimMeta = 'shim';
+
+type Attempt = { readonly socket: Socket } | { readonly error: NodeJS.ErrnoException };
+
+const tryConnect = (path: string): Promise<Attempt> =>
+  new Promise((resolve) => {
+    const socket = connect({ path, allowHalfOpen: true });
+    socket.once('connect', () => {
+      socket.removeAllListeners('error');
+      resolve({ socket });
+    });
+    socket.once('error', (error) => resolve({ error }));
+  });
+
+export class ShimLink implements Shim {
+  readonly #options: ShimLinkOptions;
+  readonly #token: string;
+  #peer: Peer | null = null;
+  #closed = false;
+  #lastSeq = 0;
+  #acknowledged = 0;
+  #cancelRetry: () => void = () => {};
+  /** Facts that arrived in this turn: handed on together. */
+  #facts: Fact[] = [];
+  #waiting: (() => void)[] = [];
+  #pid: number | null = null;
+
+  constructor(options: ShimLinkOptions) {
+    this.#options = options;
+    this.#token = readOrMakeToken(options.places.shimToken);
+  }
+
+  get connected(): boolean {
+    return this.#peer !== null;
+  }
+
+  get pid(): number | null {
+    return this.#pid;
+  }
+
+  /** Resolves once a shim answers and its runs are known; with an external shim that may take long. */
+  async start(): Promise<void> {
+    await this.#establish();
+  }
+
+  async call<M extends keyof ShimMethods>(
+    method: M,
+    params: ShimMethods[M]['params'],
+  ): Promise<ShimMethods[M]['result']> {
+    const peer = this.#peer;
+    if (peer === null) throw new WorkerdError('internal', 'the shim does not answer', { reason: 'shim' });
+    return (await peer.request(method, params)) as ShimMethods[M]['result'];
+  }
+
+  /** All facts up to this one are on disk. */
+  acknowledge(upTo: number): void {
+    this.#acknowledged = Math.max(this.#acknowledged, upTo);
+    void this.call('ack', { upTo }).catch(() => {});
+  }
+
+  /** Asks for all that was not acknowledged again: it could not be written. */
+  retell(): void {
+    this.#lastSeq = this.#acknowledged;
+    void this.call('facts', { after: this.#acknowledged }).catch(() => {});
+  }
+
+  /** Until a shim answers. */
+  ready(): Promise<void> {
+    if (this.#peer !== null) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Tells the shim to end; its going is expected. The pid of what is about to be gone. */
+  async shutdown(): Promise<number> {
+    this.#closed = true;
+    return (await this.call('shutdown', {})).pid;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancelRetry();
+    this.#peer?.close('the daemon ends');
+    this.#peer = null;
+  }
+
+  async #establish(): Promise<void> {
+    const { places, log } = this.#options;
+    while (!this.#closed) {
+      const attempt = await tryConnect(places.shimSocket);
+      if ('socket' in attempt) {
+        try {
+          await this.#greet(attempt.socket);
+          return;
+        } catch (error) {
+          log.warn({ error: String(error) }, 'the shim did not take our greeting');
+          attempt.socket.destroy();
+        }
+      } else if (this.#options.command !== null && this.#isDead()) {
+        await this.#spawn(this.#options.command);
+        continue;
+      }
+      await this.#pause();
+    }
+  }
+
+  /** The second sign besides a socket that refuses: the process last known as the shim is gone. */
+  #isDead(): boolean {
+    const { store, processes } = this.#options;
+    const text = store.meta(shimMeta);
+    if (text === null) return true;
+    const known = JSON.parse(text) as { pid: number; startTime: number; bootId: string };
+    if (known.bootId !== processes.bootId) return true;
+    return processes.startTimeOf(known.pid) !== known.startTime;
+  }
+
+  async #greet(socket: Socket): Promise<void> {
+    const { log, listener, store, processes } = this.#options;
+    const peer: Peer = new Peer({
+      socket,
+      onNotification: (method, params) => this.#told(method, params),
+      onClose: (why) => {
+        if (this.#peer !== peer) return;
+        this.#peer = null;
+        this.#pid = null;
+        if (this.#closed) return;
+        log.warn({ why }, 'lost the connection to the shim');
+        listener.lost(why);
+        void this.#establish();
+      },
+    });
+    const ask = async <M extends keyof ShimMethods>(method: M, params: ShimMethods[M]['params']) =>
+      (await peer.request(method, params)) as ShimMethods[M]['result'];
+    const hello: HelloResult = await ask('hello', { protocol: shimProtocolVersion, token: this.#token });
+    const { pid, startTime } = hello;
+    store.setMeta(shimMeta, JSON.stringify({ pid, startTime, bootId: processes.bootId }));
+    const { runs } = await ask('list', {});
+    this.#peer = peer;
+    this.#pid = pid;
+    log.info({ pid, version: hello.version, runs: runs.length }, 'connected to the shim');
+    await listener.connected(runs);
+    await ask('facts', { after: 0 });
+    // What was kept has been told before this is answered: nobody is served from an older truth.
+    await ask('list', {});
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #told(method: string, params: unknown): void {
+    const { listener, log } = this.#options;
+    if (method === 'fact') {
+      const fact = params as Fact;
+      if (fact.seq <= this.#lastSeq) return;
+      this.#lastSeq = fact.seq;
+      if (this.#facts.length === 0) queueMicrotask(() => this.#handOn());
+      this.#facts.push(fact);
+    } else if (method === 'state') {
+      this.#handOn();
+      listener.state(params as StateNote);
+    } else if (method === 'remark') log.warn(params as object, 'the shim remarks');
+  }
+
+  #handOn(): void {
+    if (this.#facts.length === 0) return;
+    const facts = this.#facts;
+    this.#facts = [];
+    this.#options.listener.facts(facts);
+  }
+
+  async #spawn(command: readonly string[]): Promise<void> {
+    const { env, log } = this.#options;
+    // Forked twice: the shell is gone at once, the shim is nobody's child and in a session of its own.
+    const child = spawn(
+      '/bin/sh',
+      ['-c', '"$@" </dev/null >/dev/null 2>>"$0" &', this.#options.places.shimLog, ...command],
+      {
+        cwd: '/',
+        env: { ...env },
+        detached: true,
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+      },
+    );
+    const failed = await readyLine(child.stdio[3] as Readable, child);
+    if (failed !== null) {
+      log.error({ why: failed }, 'the shim did not start');
+      await this.#pause();
+    }
+  }
+
+  #pause(): Promise<void> {
+    const { clock } = this.#options;
+    return new Promise((resolve) => {
+      const cancel = clock.at(clock.mono() + retryMs, resolve);
+      this.#cancelRetry = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+}
+
+/** Waits for the shim's one line on its ready descriptor; says what went wrong, or `null`. */
+const readyLine = (pipe: Readable, child: NodeJS.EventEmitter): Promise<string | null> =>
+  new Promise((resolve) => {
+    let text = '';
+    const timer = setTimeout(() => done(`it did not say that it is ready within ${startMs} ms`), startMs);
+    const done = (why: string | null) => {
+      clearTimeout(timer);
+      pipe.destroy();
+      resolve(why);
+    };
+    pipe.setEncoding('utf8');
+    pipe.on('data', (chunk: string) => {
+      text += chunk;
+      if (text.includes('\n')) done(null);
+    });
+    pipe.on('end', () => done('it ended before it was ready; see shim.log'));
+    pipe.on('error', (error) => done(error.message));
+    child.once('error', (error: Error) => done(error.message));
+  });
+
+const readOrMakeToken = (path: string): string => {
+  try {
+    writeFileSync(path, randomBytes(32).toString('hex'), { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+  return readFileSync(path, 'utf8').trim();
+};

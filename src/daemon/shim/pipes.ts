@@ -1,0 +1,173 @@
+/**
+ * Named FIFOs: a pool of ready ones, and one end of each. A reader holds a read end of its own, so that the worker
+ * never meets a lost one; a writer queues what the pipe has no room for.
+ */
+import { execFile } from 'node:child_process';
+import { closeSync, constants, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const poolSize = 64;
+const refillBelow = 32;
+
+const run = promisify(execFile);
+
+/** Ready FIFOs in a directory of their own: `mkfifo` is a program, and one call makes many. */
+export class FifoPool {
+  readonly #directory: string;
+  #ready: string[] = [];
+  #refill: Promise<void> | null = null;
+  #count = 0;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  async open(): Promise<void> {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    for (const stale of readdirSync(this.#directory)) rmSync(join(this.#directory, stale), { force: true });
+    await this.#fill(poolSize);
+  }
+
+  /** Moves ready FIFOs to these paths. */
+  async take(paths: readonly string[]): Promise<void> {
+    while (this.#ready.length < paths.length) {
+      this.#refill ??= this.#fill(poolSize * 4);
+      await this.#refill;
+    }
+    for (const path of paths) renameSync(join(this.#directory, this.#ready.pop() ?? ''), path);
+    if (this.#ready.length < refillBelow && this.#refill === null) {
+      // A failure is met by whoever finds the pool empty.
+      this.#refill = this.#fill(poolSize).catch(() => {});
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#refill?.catch(() => {});
+    this.#ready = [];
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  async #fill(count: number): Promise<void> {
+    const names = Array.from({ length: count }, () => `${process.pid}-${this.#count++}`);
+    try {
+      await run('mkfifo', ['-m', '600', '--', ...names], { cwd: this.#directory });
+      this.#ready.push(...names);
+    } finally {
+      this.#refill = null;
+    }
+  }
+}
+
+/** Shared by all readers: what is in it is dealt with before the next read. As large as a pipe can be made. */
+const readBuffer = Buffer.allocUnsafeSlow(1024 * 1024);
+
+export interface FifoReaderOptions {
+  readonly path: string;
+  /** The bytes are valid during the call only. */
+  readonly onBytes: (bytes: Buffer) => void;
+  /** Nobody can write any more, or the reader was closed. Once. */
+  readonly onEnd: () => void;
+  /** Holds a write end, too: no end of file before `close`. For what is opened by name later, or again. */
+  readonly keepOpen: boolean;
+  /** At most one read per turn of the loop: for what costs more to understand than to write. */
+  readonly gently: boolean;
+}
+
+export class FifoReader {
+  readonly #options: FifoReaderOptions;
+  readonly #fd: number;
+  readonly #socket: Socket;
+  #ended = false;
+
+  constructor(options: FifoReaderOptions) {
+    this.#options = options;
+    const access = options.keepOpen ? constants.O_RDWR : constants.O_RDONLY;
+    this.#fd = openSync(options.path, access | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+    this.#socket = new Socket({
+      fd: this.#fd,
+      readable: true,
+      writable: false,
+      onread: {
+        buffer: readBuffer,
+        callback: (length) => {
+          options.onBytes(readBuffer.subarray(0, length));
+          if (!options.gently) return true;
+          setImmediate(() => {
+            if (!this.#ended) this.#socket.resume();
+          });
+          return false;
+        },
+      },
+    });
+    // At the end of file the socket closes the descriptor right after this: it must not be touched from then on.
+    this.#socket.on('end', () => this.#finish());
+    this.#socket.on('error', () => this.#finish());
+    this.#socket.on('close', () => this.#finish());
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Reads, now, all that is in the pipe: whatever was written before this call has been dealt with after it. */
+  drain(): void {
+    let total = 0;
+    while (!this.#ended && total < readBuffer.length) {
+      let length: number;
+      try {
+        length = readSync(this.#fd, readBuffer);
+      } catch {
+        // EAGAIN: empty. Anything else the socket will meet, too.
+        return;
+      }
+      if (length === 0) return;
+      total += length;
+      this.#options.onBytes(readBuffer.subarray(0, length));
+    }
+  }
+
+  close(): void {
+    this.#socket.destroy();
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#options.onEnd();
+  }
+}
+
+const maxQueuedBytes = 1024 * 1024;
+
+/** The writing end of a FIFO. Holds a read end, too: no EPIPE, whoever is there to read. */
+export class FifoWriter {
+  readonly #fd: number;
+  #socket: Socket | null = null;
+  #closed = false;
+
+  constructor(path: string) {
+    this.#fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  }
+
+  /** `false`: nobody has read for so long that there is no more room to queue it. */
+  write(text: string): boolean {
+    if (this.#closed) return false;
+    if (this.#socket === null) {
+      this.#socket = new Socket({ fd: this.#fd, readable: false, writable: true, allowHalfOpen: true });
+      this.#socket.on('error', () => this.close());
+    }
+    if (this.#socket.writableLength + Buffer.byteLength(text) > maxQueuedBytes) return false;
+    this.#socket.write(text);
+    return true;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#socket === null) closeSync(this.#fd);
+    else this.#socket.destroy();
+  }
+}

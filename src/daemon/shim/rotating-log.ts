@@ -1,0 +1,318 @@
+/**
+ * Writes one run's log (format: shared/log-file.ts): raw bytes, then their index line. The only writer of its files.
+ *
+ * Promises: never throws; a log that cannot be written costs its bytes, which are counted, said once per streak and
+ * marked in the index when logging goes on; a file that somebody deleted, renamed or cut is replaced within a second
+ * of writing; all segments of a worker together keep within `files * maxBytes`.
+ */
+import { closeSync, constants, fstatSync, ftruncateSync, mkdirSync, openSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import {
+  checkpointBytes,
+  hasCode,
+  type IndexMark,
+  indexEnd,
+  indexLine,
+  listSegments,
+  segmentPaths,
+} from '../../shared/log-file.ts';
+
+export interface RotatingLogOptions {
+  readonly directory: string;
+  readonly generation: number;
+  readonly maxBytes: number;
+  /** Segments kept at most, the one being written included. */
+  readonly files: number;
+  readonly onRemark: (message: string) => void;
+}
+
+interface Opened {
+  readonly log: number;
+  readonly idx: number;
+  readonly logIno: bigint;
+  readonly idxIno: bigint;
+}
+
+/** Room kept for the index line of a piece. */
+const lineRoom = 32;
+const lookAgainMs = 1000;
+const retryOpenMs = 250;
+
+export class RotatingLog {
+  readonly #options: RotatingLogOptions;
+  readonly #logPath: string;
+  readonly #idxPath: string;
+  #open: Opened | null = null;
+  #closed = false;
+  #mayCreate = true;
+  #logBytes = 0;
+  #idxBytes = 0;
+  /** Bytes of the run's output that reached a log, the earlier segments included; `null` until the first opening. */
+  #offset: number | null = null;
+  #checkpointAt = 0;
+  #othersBytes = 0;
+  /** Written to the log, but the disk had no room for the index line. */
+  #owed = 0;
+  #owedMark: IndexMark = 'o';
+  #dropped = 0;
+  #droppedInAll = 0;
+  #lookedAt = 0;
+  #failedOpenAt = 0;
+  #complained = false;
+
+  constructor(options: RotatingLogOptions) {
+    this.#options = options;
+    const paths = segmentPaths(options.directory, options.generation, null);
+    this.#logPath = paths.logPath;
+    this.#idxPath = paths.idxPath;
+    try {
+      this.#reopen();
+      this.#prune();
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  get droppedBytes(): number {
+    return this.#droppedInAll;
+  }
+
+  /** The worker may have been removed: what a grandchild still writes must not bring its directory back. */
+  createNoMore(): void {
+    this.#mayCreate = false;
+  }
+
+  write(mark: 'o' | 'e', bytes: Buffer): void {
+    if (this.#closed || bytes.length === 0) return;
+    let rest = bytes;
+    try {
+      const now = performance.now();
+      if (this.#open !== null && now - this.#lookedAt >= lookAgainMs) this.#lookWhetherStillThere(now);
+      if (this.#open === null) {
+        if (now - this.#failedOpenAt < retryOpenMs && this.#complained) throw new Error('not tried again yet');
+        this.#reopen();
+        this.#prune();
+      }
+      while (rest.length > 0) rest = rest.subarray(this.#writePiece(mark, rest));
+    } catch (error) {
+      this.#dropped += rest.length;
+      this.#droppedInAll += rest.length;
+      this.#failed(error);
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#closeFiles();
+  }
+
+  /** Writes what the segment has room for; gives back how much that was. */
+  #writePiece(mark: 'o' | 'e', bytes: Buffer): number {
+    const open = this.#open as Opened;
+    if (this.#owed > 0) {
+      this.#index(open, this.#owedMark, this.#owed);
+      this.#owed = 0;
+    }
+    if (this.#dropped > 0) {
+      this.#index(open, '!', this.#dropped);
+      this.#options.onRemark(`${this.#logPath} is written again; ${this.#dropped} bytes could not be`);
+      this.#dropped = 0;
+    }
+    this.#complained = false;
+    const room = this.#options.maxBytes - this.#logBytes - this.#idxBytes - lineRoom;
+    if (room < bytes.length && this.#logBytes > 0 && room < 1) {
+      this.#rotate();
+      return 0;
+    }
+    const fitting = room < bytes.length ? bytes.subarray(0, Math.max(room, 1)) : bytes;
+    const written = writeSync(open.log, fitting, 0, fitting.length);
+    this.#logBytes += written;
+    this.#offset = (this.#offset ?? 0) + written;
+    // Taken back once the line is written: should that fail, the bytes are owed theirs.
+    this.#owed = written;
+    this.#owedMark = mark;
+    this.#index(open, mark, written);
+    this.#owed = 0;
+    if (this.#othersBytes + this.#logBytes + this.#idxBytes > this.#options.files * this.#options.maxBytes) this.#prune();
+    return written;
+  }
+
+  #index(open: Opened, mark: IndexMark, value: number): void {
+    const at = Date.now();
+    let line = indexLine(at, mark, value);
+    if (this.#idxBytes + line.length - this.#checkpointAt >= checkpointBytes) {
+      this.#checkpointAt = this.#idxBytes + line.length;
+      line += indexLine(at, '@', this.#offset ?? 0);
+    }
+    let written = 0;
+    try {
+      written = writeSync(open.idx, line, null, 'latin1');
+    } catch (error) {
+      if (!hasCode(error, 'ENOSPC', 'EDQUOT', 'EFBIG')) throw error;
+    }
+    if (written === line.length) {
+      this.#idxBytes += written;
+      return;
+    }
+    // Half a line would spoil the next one.
+    if (written > 0) ftruncateSync(open.idx, this.#idxBytes);
+    throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  }
+
+  #rotate(): void {
+    const { directory, generation } = this.#options;
+    const numbers = listSegments(directory, generation).map((segment) => segment.number ?? 0);
+    const to = segmentPaths(directory, generation, Math.max(0, ...numbers) + 1);
+    // The log first: openSegment in log-file.ts counts on this order, here and in #reopen.
+    renameSync(this.#logPath, to.logPath);
+    renameSync(this.#idxPath, to.idxPath);
+    this.#closeFiles();
+    this.#reopen();
+    this.#prune();
+  }
+
+  /** Opens the live segment, or begins it; afterwards the index accounts for every byte of the log. */
+  #reopen(): void {
+    this.#closeFiles();
+    if (this.#mayCreate) mkdirSync(this.#options.directory, { recursive: true, mode: 0o700 });
+    this.#healHalfRotation();
+    const idx = openOwn(this.#idxPath);
+    let log: number | null = null;
+    try {
+      if (statSync(this.#logPath, { throwIfNoEntry: false }) !== undefined) log = openOwn(this.#logPath);
+      const logBytes = log === null ? 0 : fstatSync(log).size;
+      const end = indexEnd(idx);
+      const known = this.#offset ?? (end.idxBytes === 0 ? this.#endOfEarlier() + logBytes : null);
+      const offset = known ?? Math.max(end.base + logBytes, end.offset);
+      const fits = end.idxBytes > 0 ? end.offset <= offset && end.base + logBytes === offset : offset === logBytes;
+      const now = Date.now();
+      let addition = '';
+      if (!fits) {
+        // The log was deleted or cut under its index: account for what there is, from a known place.
+        ftruncateSync(idx, 0);
+        addition = indexLine(now, '@', offset - logBytes) + (logBytes > 0 ? indexLine(now, 'o', logBytes) : '');
+      } else {
+        ftruncateSync(idx, end.idxBytes);
+        if (offset > end.offset) addition = indexLine(now, 'o', offset - end.offset);
+      }
+      if (addition !== '') writeSync(idx, addition, null, 'latin1');
+      log ??= openOwn(this.#logPath);
+      this.#open = { log, idx, logIno: inode(log), idxIno: inode(idx) };
+      this.#offset = offset;
+      this.#owed = 0;
+      this.#logBytes = logBytes;
+      this.#idxBytes = (fits ? end.idxBytes : 0) + addition.length;
+      this.#checkpointAt = fits ? Math.max(0, this.#idxBytes - checkpointBytes) : 0;
+      this.#lookedAt = performance.now();
+    } catch (error) {
+      closeSync(idx);
+      if (log !== null) closeSync(log);
+      throw error;
+    }
+  }
+
+  /** A writer that died between its two renames left the index of the newest numbered segment behind. */
+  #healHalfRotation(): void {
+    const { directory, generation } = this.#options;
+    const newest = listSegments(directory, generation).findLast((segment) => segment.number !== null);
+    if (newest === undefined || exists(newest.idxPath) || exists(this.#logPath) || !exists(this.#idxPath)) return;
+    renameSync(this.#idxPath, newest.idxPath);
+  }
+
+  /** Where this run's numbered segments end in its output. */
+  #endOfEarlier(): number {
+    const { directory, generation } = this.#options;
+    const newest = listSegments(directory, generation).findLast((segment) => segment.number !== null);
+    if (newest === undefined || !exists(newest.idxPath)) return 0;
+    const idx = openSync(newest.idxPath, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      return indexEnd(idx).offset;
+    } finally {
+      closeSync(idx);
+    }
+  }
+
+  /** Drops the oldest segments, never the live one, until the worker keeps within its bounds. */
+  #prune(): void {
+    const { directory, generation, maxBytes, files } = this.#options;
+    const sizes = listSegments(directory)
+      .filter((segment) => segment.logPath !== this.#logPath)
+      .map((segment) => ({ segment, bytes: sizeOf(segment.logPath) + sizeOf(segment.idxPath) }));
+    let total = sizes.reduce((sum, { bytes }) => sum + bytes, 0);
+    let own = sizes.filter(({ segment }) => segment.generation === generation).length + 1;
+    for (const { segment, bytes } of sizes) {
+      const tooMany = segment.generation === generation && own > files;
+      if (!tooMany && total + this.#logBytes + this.#idxBytes <= files * maxBytes) continue;
+      remove(segment.logPath);
+      remove(segment.idxPath);
+      total -= bytes;
+      if (segment.generation === generation) own -= 1;
+    }
+    this.#othersBytes = total;
+  }
+
+  #lookWhetherStillThere(now: number): void {
+    this.#lookedAt = now;
+    const open = this.#open as Opened;
+    const log = statSync(this.#logPath, { bigint: true, throwIfNoEntry: false });
+    const idx = statSync(this.#idxPath, { bigint: true, throwIfNoEntry: false });
+    const intact = log?.ino === open.logIno && idx?.ino === open.idxIno;
+    if (intact && Number(log.size) >= this.#logBytes) return;
+    this.#options.onRemark(`${this.#logPath} was ${intact ? 'cut' : 'moved or deleted'} by somebody; logging goes on`);
+    this.#closeFiles();
+  }
+
+  #failed(error: unknown): void {
+    const full = hasCode(error, 'ENOSPC', 'EDQUOT');
+    // A full disk may have room again with the next piece; anything else is begun anew.
+    if (!full) {
+      if (this.#open !== null) this.#closeFiles();
+      this.#failedOpenAt = performance.now();
+    }
+    if (this.#complained) return;
+    this.#complained = true;
+    const why = error instanceof Error ? error.message : String(error);
+    this.#options.onRemark(`cannot write ${this.#logPath}: ${why}. Its bytes are dropped and counted until it can be written`);
+  }
+
+  #closeFiles(): void {
+    if (this.#open === null) return;
+    const { log, idx } = this.#open;
+    this.#open = null;
+    for (const descriptor of [log, idx]) {
+      try {
+        closeSync(descriptor);
+      } catch {
+        // A late write error of the file system: its bytes are beyond saving.
+      }
+    }
+  }
+}
+
+/** Refuses what another planted under the name. */
+const openOwn = (path: string): number => {
+  const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW, 0o600);
+  const stat = fstatSync(descriptor);
+  const fault = !stat.isFile()
+    ? 'it is not a regular file'
+    : stat.uid !== process.geteuid?.()
+      ? 'it belongs to somebody else'
+      : stat.nlink > 1
+        ? 'it has another name elsewhere (a hard link)'
+        : null;
+  if (fault === null) return descriptor;
+  closeSync(descriptor);
+  throw new Error(`${fault}. Move ${path} out of ${dirname(path)}`);
+};
+
+const inode = (descriptor: number): bigint => fstatSync(descriptor, { bigint: true }).ino;
+const exists = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined;
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+
+const remove = (path: string): void => {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error;
+  }
+};

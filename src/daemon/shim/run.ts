@@ -1,0 +1,406 @@
+/**
+ * One run: its channels, its log, its published state, and how it ended. Keeps the order of facts that protocol.ts
+ * promises: `spawned` first, `running` before `ready`, everything it wrote before `exited`, `exited` once and last.
+ */
+import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
+import { constants as osConstants } from 'node:os';
+import { join } from 'node:path';
+import type { Exit, Json, JsonObject } from '../../shared/worker.ts';
+import { LineCutter, PublishedState, parseUpLine, resultFault, type UpMessage } from './control.ts';
+import type { NewFact } from './facts.ts';
+import { ageMs, isProven, startTimeOf } from './identity.ts';
+import { FifoReader, FifoWriter } from './pipes.ts';
+import { fifoNames, type RunStatus, type SpawnParams } from './protocol.ts';
+import { RotatingLog } from './rotating-log.ts';
+import type { Identity } from './spawn.ts';
+
+export interface RunHooks {
+  readonly tell: (fact: NewFact) => void;
+  readonly stateChanged: (run: Run) => void;
+  readonly remark: (run: string, message: string) => void;
+  /** A thread host says that a thread is gone. */
+  readonly threadExited: (host: Run, thread: string, exit: Exit) => void;
+  /** An exited run has no descriptor open any more. */
+  readonly closed: (run: Run) => void;
+}
+
+type Channel = keyof typeof fifoNames;
+const readerNames = ['out', 'err', 'up'] as const;
+const maxEarlyBytes = 1024 * 1024;
+
+/** The worker's ends of its FIFOs, until it has them. */
+export interface WorkerEnds {
+  readonly stdio: readonly (number | 'ignore')[];
+  readonly close: () => void;
+}
+
+export class Run {
+  readonly order: SpawnParams;
+  readonly directory: string;
+  readonly #hooks: RunHooks;
+  readonly #adopted: boolean;
+  readonly #state: PublishedState;
+  readonly #cutter: LineCutter;
+  readonly #said = new Set<string>();
+  #phase: 'waiting' | 'alive' | 'exited' = 'waiting';
+  #pid: number | null = null;
+  #startTime: number | null = null;
+  #startedAtMs = 0;
+  #running = false;
+  #ready = false;
+  /** Said `ready` before `running`: told after it. */
+  #readyEarly = false;
+  #own: { readonly exit: Exit; readonly result: Json } | null = null;
+  #log: RotatingLog | null = null;
+  #readers: readonly FifoReader[] = [];
+  #down: FifoWriter | null = null;
+  #input: FifoWriter | null = null;
+  #early: string[] = [];
+  #earlyBytes = 0;
+  /** The shim ends it because it is itself told to end. */
+  endedByShim = false;
+  released = false;
+
+  constructor(order: SpawnParams, directory: string, hooks: RunHooks, adopted?: { pid: number; startTime: number; revision: number }) {
+    this.order = order;
+    this.directory = directory;
+    this.#hooks = hooks;
+    this.#adopted = adopted !== undefined;
+    this.#state = new PublishedState(adopted?.revision);
+    this.#cutter = new LineCutter(
+      (line) => this.#lineUp(line),
+      () => this.#once('long', 'wrote a control line longer than 1 MiB: it is dropped'),
+    );
+    if (adopted === undefined) return;
+    this.#phase = 'alive';
+    this.#pid = adopted.pid;
+    this.#startTime = adopted.startTime;
+    this.#startedAtMs = performance.now() - ageMs(adopted.startTime);
+    this.#running = order.kind === 'command';
+  }
+
+  get id(): string {
+    return this.order.run;
+  }
+  get pid(): number | null {
+    return this.#pid;
+  }
+  get startTime(): number | null {
+    return this.#startTime;
+  }
+  get alive(): boolean {
+    return this.#phase === 'alive';
+  }
+  get exited(): boolean {
+    return this.#phase === 'exited';
+  }
+  get adopted(): boolean {
+    return this.#adopted;
+  }
+  get closed(): boolean {
+    return this.exited && this.#readers.every((reader) => reader.ended);
+  }
+  get state(): PublishedState {
+    return this.#state;
+  }
+
+  path(channel: Channel): string {
+    return join(this.directory, fifoNames[channel]);
+  }
+
+  get fifoPaths(): readonly string[] {
+    const channels: readonly Channel[] = ['out', 'err', 'up', 'down'];
+    return (this.order.stdin ? [...channels, 'in' as const] : channels).map((channel) => this.path(channel));
+  }
+
+  makeDirectory(): void {
+    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+  }
+
+  removeDirectory(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  chown({ uid, gid }: Identity): void {
+    for (const path of this.fifoPaths) chownSync(path, uid, gid);
+  }
+
+  /** The worker's ends; opened before ours, or ours would meet the end of file. */
+  openWorkerEnds(): WorkerEnds {
+    const opened: number[] = [];
+    const open = (channel: Channel, flags: number): number => {
+      const descriptor = openSync(this.path(channel), flags | constants.O_NOFOLLOW);
+      opened.push(descriptor);
+      return descriptor;
+    };
+    const close = () => {
+      for (const descriptor of opened) closeSync(descriptor);
+    };
+    // Programs of any language expect descriptors that block; our hosts ask for ones that do not.
+    const control = constants.O_RDWR | (this.order.kind === 'command' ? 0 : constants.O_NONBLOCK);
+    try {
+      const out = open('out', constants.O_RDWR);
+      const err = open('err', constants.O_RDWR);
+      const up = open('up', control);
+      const down = open('down', control);
+      if (!this.order.stdin) return { stdio: ['ignore', out, err, up, down], close };
+      this.#input = new FifoWriter(this.path('in'));
+      return { stdio: [open('in', constants.O_RDONLY), out, err, up, down], close };
+    } catch (error) {
+      close();
+      throw error;
+    }
+  }
+
+  /** Our ends, and the log. A thread opens its own by name, whenever it comes to it. */
+  openOwnEnds(): void {
+    const { directory, maxBytes, files } = this.order.log;
+    const keepOpen = this.order.kind === 'thread';
+    const opened: FifoReader[] = [];
+    this.#log = new RotatingLog({
+      directory,
+      generation: this.order.generation,
+      maxBytes,
+      files,
+      onRemark: (message) => this.#hooks.remark(this.id, message),
+    });
+    const takers = {
+      out: (bytes: Buffer) => this.#log?.write('o', bytes),
+      err: (bytes: Buffer) => this.#log?.write('e', bytes),
+      up: (bytes: Buffer) => {
+        if (this.#phase !== 'exited') this.#cutter.push(bytes);
+      },
+    };
+    this.#readers = opened;
+    for (const name of readerNames) {
+      const onBytes = takers[name];
+      opened.push(
+        new FifoReader({ path: this.path(name), onBytes, onEnd: () => this.#ended(), keepOpen, gently: name === 'up' }),
+      );
+    }
+    this.#down = new FifoWriter(this.path('down'));
+    if (this.order.stdin && this.#input === null) this.#input = new FifoWriter(this.path('in'));
+    for (const text of this.#early.splice(0)) this.#down.write(text);
+  }
+
+  /** `spawned`, and what it implies. For a thread, pid and start time are its host's. */
+  spawned(pid: number | null, startTime?: number | null): void {
+    this.#phase = 'alive';
+    this.#pid = pid;
+    this.#startTime = startTime !== undefined ? startTime : pid === null ? null : startTimeOf(pid);
+    this.#startedAtMs = performance.now();
+    this.#hooks.tell({ run: this.id, kind: 'spawned', pid: this.#pid, startTime: this.#startTime });
+    if (this.order.kind === 'command') this.#isRunning(null);
+  }
+
+  /** Nothing came of it. */
+  spawnFailed(exit: Exit): void {
+    if (this.#phase === 'exited') return;
+    this.#startedAtMs = performance.now();
+    this.#conclude(exit);
+    this.closeAll();
+  }
+
+  /** The process is gone: everything it wrote is dealt with, then `exited` is told. */
+  processEnded(code: number | null, signal: string | null): void {
+    if (this.#phase === 'exited') return;
+    this.#drain();
+    const own = this.#own;
+    const saysMore = own !== null && signal === null && (own.exit.kind === 'error' || code === 0);
+    if (saysMore) this.#conclude(own.exit);
+    else if (signal !== null) this.#conclude({ kind: 'signal', signal });
+    else this.#conclude(code === null ? { kind: 'lost', reason: 'its end was not seen' } : { kind: 'code', code });
+    this.#closeIfEnded();
+  }
+
+  /** An end that is known from elsewhere; what the run itself said of it counts more. */
+  endedAs(exit: Exit): void {
+    if (this.#phase === 'exited') return;
+    this.#drain();
+    this.#conclude(this.#own?.exit ?? exit);
+    if (this.order.kind === 'thread') this.closeAll();
+    else this.#closeIfEnded();
+  }
+
+  /** `false`: it is not proven to be alive and ours, or it is a thread. */
+  signal(signal: string, to: 'group' | 'leader'): boolean {
+    const number = osConstants.signals[signal as NodeJS.Signals];
+    const pid = this.#pid;
+    if (this.#phase !== 'alive' || pid === null || number === undefined || this.order.kind === 'thread') return false;
+    // A child of ours keeps its pid until it is reaped, and then it has exited; an adopted one has to be looked at.
+    if (this.#adopted && (this.#startTime === null || !isProven(pid, this.#startTime))) return false;
+    try {
+      process.kill(to === 'group' ? -pid : pid, number);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** One line down; what comes before the channel is open waits. */
+  send(message: JsonObject): boolean {
+    if (this.#phase === 'exited') return false;
+    const text = `${JSON.stringify(message)}\n`;
+    if (this.#down !== null) return this.#down.write(text);
+    this.#earlyBytes += text.length;
+    if (this.#phase !== 'waiting' || this.#earlyBytes > maxEarlyBytes) return false;
+    this.#early.push(text);
+    return true;
+  }
+
+  input(text: string): boolean {
+    return this.#input?.write(text) ?? false;
+  }
+
+  /** A patch from outside; the worker hears of it. Gives back why it was refused. */
+  publish(patch: JsonObject): string | null {
+    const fault = this.#state.patch(patch, Date.now());
+    if (fault !== null) return fault;
+    this.#hooks.stateChanged(this);
+    this.send({ state: patch });
+    return null;
+  }
+
+  status(): RunStatus {
+    const { run, name, generation, kind, host } = this.order;
+    return {
+      run,
+      name,
+      generation,
+      kind,
+      host,
+      pid: this.#pid,
+      startTime: this.#startTime,
+      running: this.#running,
+      ready: this.#ready,
+      state: this.#state.value,
+      stateAt: this.#state.at,
+      stateRevision: this.#state.revision,
+      exited: this.exited,
+    };
+  }
+
+  /** The daemon has closed it: its log goes on for what still writes to it, but not into a directory that was removed. */
+  release(): void {
+    this.released = true;
+    this.#log?.createNoMore();
+  }
+
+  closeAll(): void {
+    for (const reader of this.#readers) reader.close();
+    this.#closeWriters();
+    this.#log?.close();
+    this.#log = null;
+    if (this.exited) this.#hooks.closed(this);
+  }
+
+  #drain(): void {
+    for (const reader of this.#readers) reader.drain();
+    this.#cutter.end();
+  }
+
+  #conclude(exit: Exit): void {
+    this.#phase = 'exited';
+    this.#closeWriters();
+    this.#hooks.tell({
+      run: this.id,
+      kind: 'exited',
+      exit,
+      ranMs: Math.max(0, Math.round(performance.now() - this.#startedAtMs)),
+      state: this.#state.value,
+      stateAt: this.#state.at,
+      stateRevision: this.#state.revision,
+      result: exit.kind === 'returned' ? (this.#own?.result ?? null) : null,
+      byShim: this.endedByShim,
+    });
+  }
+
+  #closeWriters(): void {
+    this.#down?.close();
+    this.#input?.close();
+    this.#down = null;
+    this.#input = null;
+  }
+
+  /** A grandchild may hold the pipes for long after: read on until the last one has let go. */
+  #ended(): void {
+    if (this.exited) this.#closeIfEnded();
+  }
+
+  #closeIfEnded(): void {
+    if (!this.closed || this.#log === null) return;
+    this.#log.close();
+    this.#log = null;
+    this.#hooks.closed(this);
+  }
+
+  #lineUp(line: Buffer): void {
+    if (line.length === 0) return;
+    for (const message of parseUpLine(line)) this.#take(message);
+  }
+
+  #take(message: UpMessage): void {
+    const { kind } = this.order;
+    switch (message.kind) {
+      case 'state': {
+        const fault = this.#state.patch(message.patch, Date.now());
+        if (fault === null) this.#hooks.stateChanged(this);
+        else this.#refuse('state', fault);
+        return;
+      }
+      case 'running':
+        if (kind === 'command') this.#rubbish('only module workers say running');
+        else this.#isRunning(message.threadId);
+        return;
+      case 'ready':
+        if (this.#running || this.#adopted) this.#isReady();
+        else this.#readyEarly = true;
+        return;
+      case 'exit': {
+        if (kind !== 'module' && kind !== 'thread') return this.#rubbish('only module workers say how they ended');
+        if (this.#own !== null) return;
+        const fault = resultFault(message.result);
+        if (fault !== null) this.#refuse('result', fault);
+        this.#own = { exit: message.exit, result: fault === null ? message.result : null };
+        return;
+      }
+      case 'thread-exited':
+        if (kind === 'host') this.#hooks.threadExited(this, message.run, message.exit);
+        else this.#rubbish('only thread hosts tell of threads');
+        return;
+      case 'rubbish':
+        this.#rubbish(message.why);
+        return;
+      default:
+        return message satisfies never;
+    }
+  }
+
+  #isRunning(threadId: number | null): void {
+    if (this.#running) return;
+    this.#running = true;
+    this.#hooks.tell({ run: this.id, kind: 'running', threadId });
+    if (this.#readyEarly) this.#isReady();
+  }
+
+  #isReady(): void {
+    if (this.#ready) return;
+    this.#ready = true;
+    this.#hooks.tell({ run: this.id, kind: 'ready' });
+  }
+
+  #rubbish(why: string): void {
+    this.#once('rubbish', `wrote rubbish on its control channel: ${why}. Later rubbish is ignored without a word`);
+  }
+
+  #refuse(what: string, fault: string): void {
+    this.send({ error: fault });
+    this.#once(what, `was refused: ${fault}`);
+  }
+
+  #once(what: string, message: string): void {
+    if (this.#said.has(what)) return;
+    this.#said.add(what);
+    this.#hooks.remark(this.id, `${this.order.name} ${message}`);
+  }
+}

@@ -1,0 +1,232 @@
+/**
+ * The table of runs: takes the daemon's orders, in their order, and lets nothing of a run be left behind. Knows which
+ * thread lives in which host. Decides nothing: who is started, stopped or started again is the daemon's business.
+ */
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { WorkerdError } from '../../shared/errors.ts';
+import type { Exit, JsonObject } from '../../shared/worker.ts';
+import type { NewFact } from './facts.ts';
+import { findMarked } from './identity.ts';
+import { FifoPool } from './pipes.ts';
+import type { RunStatus, ShimMethods, SpawnParams } from './protocol.ts';
+import { Run, type RunHooks } from './run.ts';
+import { execute, failureOf, prepare, SpawnError } from './spawn.ts';
+
+export interface RunTableOptions {
+  /** Of the FIFOs: a directory per run. */
+  readonly directory: string;
+  readonly tell: (fact: NewFact) => void;
+  readonly stateChanged: (run: Run) => void;
+  readonly remark: (run: string | null, message: string) => void;
+}
+
+/** More would stall the loop. */
+const spawnsPerTurn = 8;
+const toldToEnd = () => new SpawnError('ECANCELED', 'the shim was told to end');
+const hostDied: Exit = { kind: 'lost', reason: 'thread host died' };
+
+export class RunTable {
+  readonly #options: RunTableOptions;
+  readonly #pool: FifoPool;
+  readonly #runs = new Map<string, Run>();
+  /** Released, but something still holds their pipes. */
+  readonly #lingering = new Set<Run>();
+  readonly #queue: Run[] = [];
+  readonly #hooks: RunHooks;
+  #working = false;
+  #ending = false;
+  #onExit: (() => void) | null = null;
+
+  constructor(options: RunTableOptions) {
+    this.#options = options;
+    this.#pool = new FifoPool(join(options.directory, 'pool'));
+    this.#hooks = {
+      tell: (fact) => {
+        options.tell(fact);
+        if (fact.kind === 'exited') this.#exited();
+      },
+      stateChanged: options.stateChanged,
+      remark: options.remark,
+      threadExited: (host, thread, exit) => {
+        const run = this.#runs.get(thread);
+        if (run?.order.host === host.id) run.endedAs(exit);
+      },
+      closed: (run) => this.#forgetIfDone(run),
+    };
+  }
+
+  async open(): Promise<void> {
+    await this.#pool.open();
+  }
+
+  get all(): readonly Run[] {
+    return [...this.#runs.values()];
+  }
+  get live(): readonly Run[] {
+    return this.all.filter((run) => !run.exited);
+  }
+
+  list(): readonly RunStatus[] {
+    return this.all.map((run) => run.status());
+  }
+
+  /** The run of this id, or an error that says that there is none. */
+  get(id: string): Run {
+    const run = this.#runs.get(id);
+    if (run === undefined) throw new WorkerdError('worker.not-found', `the shim knows of no run ${id}`);
+    return run;
+  }
+
+  spawn(order: SpawnParams): void {
+    if (this.#runs.has(order.run)) return;
+    if (this.#ending) throw new WorkerdError('daemon.stopping', 'the shim is ending: it starts nothing more');
+    const run = this.#create(order);
+    this.#queue.push(run);
+    if (!this.#working) void this.#work();
+  }
+
+  adopt(order: ShimMethods['adopt']['params']): void {
+    if (this.#runs.has(order.run)) return;
+    const run = this.#create(order, { pid: order.pid, startTime: order.startTime, revision: order.revision });
+    try {
+      run.openOwnEnds();
+    } catch (error) {
+      this.#options.remark(run.id, `cannot read on what ${order.name} writes: ${failureOf(error).message}`);
+    }
+  }
+
+  conclude(id: string, exit: Exit): void {
+    const run = this.get(id);
+    if (!run.adopted) throw new WorkerdError('usage', `run ${id} is a child of the shim, which sees its end itself`);
+    this.#concludeThreads(run);
+    run.endedAs(exit);
+  }
+
+  release(id: string): void {
+    const run = this.#runs.get(id);
+    if (run === undefined) return;
+    if (!run.exited) throw new WorkerdError('worker.busy', `run ${id} has not ended`);
+    this.#runs.delete(id);
+    run.release();
+    if (!run.closed) this.#lingering.add(run);
+    this.#forgetIfDone(run);
+  }
+
+  publish(id: string, patch: JsonObject): { state: JsonObject; revision: number } {
+    const run = this.get(id);
+    if (run.exited) throw new WorkerdError('worker.not-running', `run ${id} has ended`);
+    const fault = run.publish(patch);
+    if (fault !== null) throw new WorkerdError('limit.exceeded', fault, { limit: 'maxStateBytes' });
+    return { state: run.state.value ?? {}, revision: run.state.revision };
+  }
+
+  /** Nothing is started from now on. Calls back at each exit; resolves once nothing is alive. */
+  end(onExit: () => void): Promise<void> {
+    this.#ending = true;
+    for (const run of this.#queue.splice(0)) {
+      run.endedByShim = true;
+      run.spawnFailed({ kind: 'spawn-failed', ...toldToEnd().failure });
+    }
+    return new Promise((resolve) => {
+      this.#onExit = () => {
+        if (this.live.length === 0) resolve();
+        else onExit();
+      };
+      this.#exited();
+    });
+  }
+
+  /** After the last exit: ends what the runs left alive, as far as their marker proves it theirs. */
+  endLeftovers(runs: ReadonlySet<string>): void {
+    for (const pid of findMarked(runs)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // Gone meanwhile.
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const run of [...this.#runs.values(), ...this.#lingering]) {
+      run.closeAll();
+      run.removeDirectory();
+    }
+    await this.#pool.close();
+  }
+
+  #create(order: SpawnParams, adopted?: { pid: number; startTime: number; revision: number }): Run {
+    const run = new Run(order, join(this.#options.directory, order.run), this.#hooks, adopted);
+    this.#runs.set(order.run, run);
+    return run;
+  }
+
+  /** One after the other: a thread's order may follow its host's. */
+  async #work(): Promise<void> {
+    this.#working = true;
+    let inTurn = 0;
+    for (let run = this.#queue.shift(); run !== undefined; run = this.#queue.shift()) {
+      try {
+        if (run.order.kind === 'thread') await this.#startThread(run, run.order.host ?? '');
+        else await this.#startProcess(run);
+      } catch (error) {
+        run.spawnFailed({ kind: 'spawn-failed', ...failureOf(error) });
+      }
+      inTurn += 1;
+      if (inTurn % spawnsPerTurn === 0) await nextTurn();
+    }
+    this.#working = false;
+  }
+
+  async #startProcess(run: Run): Promise<void> {
+    const program = await prepare(run.order);
+    run.makeDirectory();
+    await this.#pool.take(run.fifoPaths);
+    if (this.#ending) throw toldToEnd();
+    if (program.identity !== null) run.chown(program.identity);
+    const ends = run.openWorkerEnds();
+    try {
+      run.openOwnEnds();
+      const pid = execute(program, run.order, [...ends.stdio], {
+        onExit: (code, signal) => {
+          this.#concludeThreads(run);
+          run.processEnded(code, signal);
+        },
+        onFailed: (failure) => run.spawnFailed({ kind: 'spawn-failed', ...failure }),
+      });
+      if (pid !== null) run.spawned(pid);
+    } finally {
+      ends.close();
+    }
+  }
+
+  async #startThread(run: Run, hostId: string): Promise<void> {
+    run.makeDirectory();
+    await this.#pool.take(run.fifoPaths);
+    if (this.#ending) throw toldToEnd();
+    run.openOwnEnds();
+    const host = this.#runs.get(hostId);
+    run.spawned(host?.pid ?? null, host?.startTime ?? null);
+    const [out, err, up, down] = (['out', 'err', 'up', 'down'] as const).map((channel) => run.path(channel));
+    const launch = { launch: run.order.launch, run: run.id, fifos: { out, err, up, down } } as JsonObject;
+    if (host === undefined || !host.alive || !host.send(launch)) run.endedAs(hostDied);
+  }
+
+  #concludeThreads(host: Run): void {
+    if (host.order.kind !== 'host') return;
+    for (const run of this.live) {
+      if (run.order.host === host.id && run.alive) run.endedAs(hostDied);
+    }
+  }
+
+  #forgetIfDone(run: Run): void {
+    if (!run.released || !run.closed) return;
+    this.#lingering.delete(run);
+    run.removeDirectory();
+  }
+
+  #exited(): void {
+    this.#onExit?.();
+  }
+}

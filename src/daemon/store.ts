@@ -1,0 +1,196 @@
+/**
+ * The registry on disk: node:sqlite, WAL, synchronous=FULL, versioned migrations. Owns `registry.db`; nobody else may
+ * open it or its companions with `fs` (closing any descriptor of the file would drop SQLite's lock).
+ */
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { Caller, Spec } from '../shared/worker.ts';
+import type { Backoff, Intent, Run, StopOrder, WorkerRecord } from './core/model.ts';
+import type { HostRow, Store, StoreChanges } from './ports.ts';
+import { migrate } from './store-migrations.ts';
+
+/** Runs kept per worker. */
+export const keptRuns = 100;
+
+/** Column `policy`: where the restart policy stands. */
+interface PolicyColumn {
+  readonly settled: WorkerRecord['settled'];
+  readonly reason: string | null;
+  readonly restarts: number;
+  readonly shortRuns: number;
+  readonly backoff: Pick<Backoff, 'untilAt' | 'afterLoss'> | null;
+}
+/** Column `intent`. */
+interface IntentColumn {
+  readonly intent: Intent;
+  readonly startedBy: WorkerRecord['startedBy'];
+  readonly stopOrder: StopOrder | null;
+}
+
+const text = (row: Record<string, unknown>, column: string): string => {
+  const value = row[column];
+  if (typeof value !== 'string') throw new Error(`registry.db: column ${column} holds no text`);
+  return value;
+};
+
+export class SqliteStore implements Store {
+  readonly #db: DatabaseSync;
+  readonly #upsertWorker: StatementSync;
+  readonly #define: StatementSync;
+  readonly #removeWorker: StatementSync;
+  readonly #removeRuns: StatementSync;
+  readonly #upsertRun: StatementSync;
+  readonly #pruneRuns: StatementSync;
+  readonly #upsertHost: StatementSync;
+  readonly #removeHost: StatementSync;
+  readonly #setMeta: StatementSync;
+  /** Definitions are long and change seldom: written only when they are other objects than the last written. */
+  readonly #written = new Map<string, { readonly spec: Spec; readonly caller: Caller }>();
+
+  constructor(path: string) {
+    this.#db = new DatabaseSync(path, { timeout: 5000 });
+    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;');
+    migrate(this.#db);
+    const prepare = (sql: string) => this.#db.prepare(sql);
+    this.#upsertWorker = prepare(
+      `INSERT INTO workers (name, enabled, intent, policy, generation) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (name) DO UPDATE SET enabled = excluded.enabled, intent = excluded.intent,
+         policy = excluded.policy, generation = excluded.generation`,
+    );
+    this.#define = prepare('UPDATE workers SET spec = ?, caller = ? WHERE name = ?');
+    this.#removeWorker = prepare('DELETE FROM workers WHERE name = ?');
+    this.#removeRuns = prepare('DELETE FROM runs WHERE name = ?');
+    this.#upsertRun = prepare(
+      `INSERT INTO runs (name, generation, run) VALUES (?, ?, ?)
+       ON CONFLICT (name, generation) DO UPDATE SET run = excluded.run`,
+    );
+    this.#pruneRuns = prepare('DELETE FROM runs WHERE name = ? AND generation <= ?');
+    this.#upsertHost = prepare(
+      `INSERT INTO hosts (run, key, pid, start_time, boot_id) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (run) DO UPDATE SET pid = excluded.pid, start_time = excluded.start_time`,
+    );
+    this.#removeHost = prepare('DELETE FROM hosts WHERE run = ?');
+    this.#setMeta = prepare(
+      'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
+    );
+  }
+
+  load(): { workers: readonly WorkerRecord[]; hosts: readonly HostRow[] } {
+    const runs = new Map<string, Run>();
+    const newest = 'SELECT name, run, max(generation) FROM runs GROUP BY name';
+    for (const row of this.#db.prepare(newest).all()) runs.set(text(row, 'name'), JSON.parse(text(row, 'run')) as Run);
+    const workers = this.#db.prepare('SELECT * FROM workers ORDER BY name').all();
+    const hosts = this.#db.prepare('SELECT * FROM hosts').all();
+    return {
+      workers: workers.map((row) => this.#workerOf(row, runs)),
+      hosts: hosts.map((row) => ({
+        run: text(row, 'run'),
+        key: text(row, 'key'),
+        pid: row['pid'] as number | null,
+        startTime: row['start_time'] as number | null,
+        bootId: text(row, 'boot_id'),
+      })),
+    };
+  }
+
+  #workerOf(row: Record<string, unknown>, runs: ReadonlyMap<string, Run>): WorkerRecord {
+    const name = text(row, 'name');
+    const policy = JSON.parse(text(row, 'policy')) as PolicyColumn;
+    const intent = JSON.parse(text(row, 'intent')) as IntentColumn;
+    const record: WorkerRecord = {
+      name,
+      spec: JSON.parse(text(row, 'spec')) as Spec,
+      caller: JSON.parse(text(row, 'caller')) as Caller,
+      enabled: row['enabled'] === 1,
+      intent: intent.intent,
+      startedBy: intent.startedBy,
+      stopOrder: intent.stopOrder,
+      generation: Number(row['generation']),
+      run: runs.get(name) ?? null,
+      settled: policy.settled,
+      reason: policy.reason,
+      restarts: policy.restarts,
+      shortRuns: policy.shortRuns,
+      // A deadline of another life: due again from the wall clock, by whoever loads it.
+      backoff: policy.backoff === null ? null : { ...policy.backoff, untilMono: Number.NEGATIVE_INFINITY },
+      leftovers: [],
+    };
+    this.#written.set(name, { spec: record.spec, caller: record.caller });
+    return record;
+  }
+
+  commit(changes: StoreChanges): void {
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      for (const name of changes.removed) {
+        this.#removeWorker.run(name);
+        this.#removeRuns.run(name);
+      }
+      for (const worker of changes.workers) this.#writeWorker(worker);
+      for (const { name, run } of changes.runs) this.#writeRun(name, run);
+      for (const host of changes.hosts) {
+        this.#upsertHost.run(host.run, host.key, host.pid, host.startTime, host.bootId);
+      }
+      for (const run of changes.removedHosts) this.#removeHost.run(run);
+      this.#db.exec('COMMIT');
+    } catch (error) {
+      this.#written.clear();
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      throw error;
+    }
+    for (const name of changes.removed) this.#written.delete(name);
+  }
+
+  #writeWorker(worker: WorkerRecord): void {
+    const { name, spec, caller, backoff } = worker;
+    const policy: PolicyColumn = {
+      settled: worker.settled,
+      reason: worker.reason,
+      restarts: worker.restarts,
+      shortRuns: worker.shortRuns,
+      backoff: backoff === null ? null : { untilAt: backoff.untilAt, afterLoss: backoff.afterLoss },
+    };
+    const intent: IntentColumn = {
+      intent: worker.intent,
+      startedBy: worker.startedBy,
+      stopOrder: worker.stopOrder,
+    };
+    this.#upsertWorker.run(
+      name,
+      worker.enabled ? 1 : 0,
+      JSON.stringify(intent),
+      JSON.stringify(policy),
+      worker.generation,
+    );
+    const written = this.#written.get(name);
+    if (written?.spec !== spec || written.caller !== caller) {
+      this.#define.run(JSON.stringify(spec), JSON.stringify(caller), name);
+      this.#written.set(name, { spec, caller });
+    }
+    if (worker.run !== null) this.#writeRun(name, worker.run);
+  }
+
+  #writeRun(name: string, run: Run): void {
+    this.#upsertRun.run(name, run.generation, JSON.stringify(run));
+    if (run.stage === 'ordered') this.#pruneRuns.run(name, run.generation - keptRuns);
+  }
+
+  history(name: string, limit: number): readonly Run[] {
+    return this.#db
+      .prepare('SELECT run FROM runs WHERE name = ? ORDER BY generation DESC LIMIT ?')
+      .all(name, limit)
+      .map((row) => JSON.parse(text(row, 'run')) as Run);
+  }
+
+  meta(key: string): string | null {
+    const row = this.#db.prepare('SELECT value FROM meta WHERE key = ?').get(key);
+    return row === undefined ? null : text(row, 'value');
+  }
+
+  setMeta(key: string, value: string): void {
+    this.#setMeta.run(key, value);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+}

@@ -1,0 +1,376 @@
+/**
+ * The verbs that change a worker. Each writes intent (or definition), wakes the reconciler, and, where it is to wait,
+ * answers once what was asked for has come true. None of them starts or stops anything itself.
+ */
+import { WorkerdError } from '../shared/errors.ts';
+import type { Params, Result } from '../shared/protocol.ts';
+import { type Actor, type Caller, isAlive, type Spec, type WorkerView } from '../shared/worker.ts';
+import { isLive, isOpen, type StopOrder, type WorkerRecord } from './core/model.ts';
+import { phaseOf, viewOf } from './core/view.ts';
+import { defaultName, differences, isSameDefinition, notFound } from './definitions.ts';
+import { startFailed } from './failures.ts';
+import type { LogStore } from './log-store.ts';
+import type { Clock } from './ports.ts';
+import type { Reconciler } from './reconciler.ts';
+import type { Registry } from './registry.ts';
+import type { Waiters } from './waiters.ts';
+
+export interface VerbsOptions {
+  readonly registry: Registry;
+  readonly reconciler: Reconciler;
+  readonly waiters: Waiters;
+  readonly clock: Clock;
+  readonly logs: LogStore;
+  /** For workers of clients that name no caller. */
+  readonly baseCaller: Caller;
+  /** The daemon is about to end: nothing new is started. */
+  readonly stopping: () => boolean;
+}
+
+export interface Session {
+  readonly actor: Actor;
+  /** Aborted when the client is gone. */
+  readonly signal: AbortSignal;
+}
+
+export class Verbs {
+  readonly #options: VerbsOptions;
+
+  constructor(options: VerbsOptions) {
+    this.#options = options;
+  }
+
+  async start(params: Params<'start'>, session: Session): Promise<Result<'start'>> {
+    this.#refuseWhileStopping();
+    const name = this.#define(params);
+    const worker = this.#known(name);
+    const phase = phaseOf(worker);
+    const keeps = isAlive(phase) && phase !== 'backoff' && phase !== 'stopping' && params.ifRunning !== 'replace';
+    if (isAlive(phase) && params.ifRunning === 'fail') throw alreadyRunning(worker);
+    if (params.enable === true) this.#change(name, { enabled: true });
+    let outcome: Result<'start'>['outcome'] = 'already-running';
+    if (!keeps) {
+      outcome = isOpen(worker.run) && phase !== 'stopping' ? 'replaced' : 'started';
+      this.#want(name, session.actor, { reason: 'replace', by: session.actor, graceMs: null, force: false });
+    }
+    const generation = keeps ? currentGeneration(worker) : worker.generation + 1;
+    return { outcome, worker: await this.#reached(name, generation, params.wait, params.timeoutMs, session) };
+  }
+
+  async stop(params: Params<'stop'>, session: Session): Promise<Result<'stop'>> {
+    const { registry, reconciler, waiters } = this.#options;
+    const { name } = params;
+    const worker = this.#known(name);
+    const order: StopOrder = {
+      reason: 'stop',
+      by: session.actor,
+      graceMs: params.graceMs ?? null,
+      force: params.force,
+    };
+    if (!isAlive(phaseOf(worker))) return this.#stopLeftovers(worker, order, params);
+    this.#unwant(name, order);
+    if (params.wait) {
+      const gone = (now: WorkerRecord | null) =>
+        now === null || isOver(now, worker.generation) ? (now ?? worker) : undefined;
+      const ended = await waiters.until(name, gone, { what: 'stopped', signal: session.signal });
+      if (ended.leftovers.length > 0) throw notEnded(ended);
+      return { outcome: 'stopped', worker: viewOf(ended) };
+    }
+    await registry.committed();
+    reconciler.add(name);
+    return { outcome: 'stopped', worker: this.#view(name) };
+  }
+
+  /** A stopped worker's leftovers apart, `stop` of it changes nothing. */
+  async #stopLeftovers(worker: WorkerRecord, order: StopOrder, params: Params<'stop'>) {
+    const { registry, reconciler } = this.#options;
+    const { name } = worker;
+    const leftovers = await reconciler.findLeftovers(name);
+    if (leftovers === 0) {
+      await registry.committed();
+      return { outcome: 'not-running' as const, worker: this.#view(name) };
+    }
+    this.#change(name, { stopOrder: order });
+    const cleared = reconciler.endLeftovers(name);
+    if (params.wait) {
+      await cleared;
+      const now = registry.get(name);
+      if (now !== null && now.leftovers.length > 0) throw notEnded(now);
+    }
+    await registry.committed();
+    return { outcome: 'stopped' as const, worker: this.#view(name) };
+  }
+
+  async restart(params: Params<'restart'>, session: Session): Promise<Result<'restart'>> {
+    this.#refuseWhileStopping();
+    const worker = this.#known(params.name);
+    const outcome = isAlive(phaseOf(worker)) ? 'restarted' : 'started';
+    this.#want(params.name, session.actor, {
+      reason: 'restart',
+      by: session.actor,
+      graceMs: params.graceMs ?? null,
+      force: false,
+    });
+    const wait = params.wait ? 'ready' : 'none';
+    const view = await this.#reached(params.name, worker.generation + 1, wait, undefined, session);
+    return { outcome, worker: view };
+  }
+
+  async remove(params: Params<'remove'>, session: Session): Promise<Result<'remove'>> {
+    const { registry, logs, reconciler } = this.#options;
+    const { name } = params;
+    const worker = this.#known(name);
+    if (isAlive(phaseOf(worker)) && !params.force) {
+      const message = `${name} is ${phaseOf(worker)}. Stop it first (workerctl stop ${name}), or remove it with --force`;
+      throw new WorkerdError('worker.busy', message, { name, phase: phaseOf(worker) });
+    }
+    // Also of a stopped one: what it left behind goes with it.
+    await this.stop({ name, force: false, wait: true }, session);
+    if (registry.get(name) === null) return { removed: true };
+    registry.update(name, null);
+    await registry.committed();
+    reconciler.add(name);
+    if (!params.keepLogs) await logs.remove(name);
+    return { removed: true };
+  }
+
+  async enable(name: string, enabled: boolean): Promise<WorkerView> {
+    this.#known(name);
+    this.#change(name, { enabled });
+    await this.#options.registry.committed();
+    return this.#view(name);
+  }
+
+  async define(params: Params<'define'>): Promise<WorkerView> {
+    const worker = this.#options.registry.get(params.name);
+    const spec = params.spec as Spec;
+    if (worker !== null && isAlive(phaseOf(worker)) && !isSameDefinition(worker.spec, spec)) {
+      throw specConflict(worker, spec);
+    }
+    this.#write(params.name, spec, params.caller ?? this.#options.baseCaller);
+    await this.#options.registry.committed();
+    return this.#view(params.name);
+  }
+
+  /** Every worker is to end: the orderly end of the daemon. */
+  async stopAll(session: Session): Promise<void> {
+    const { registry, waiters } = this.#options;
+    const order: StopOrder = { reason: 'shutdown', by: session.actor, graceMs: null, force: false };
+    const names = [...registry.names()];
+    for (const name of names) {
+      const worker = registry.get(name);
+      if (worker !== null && isAlive(phaseOf(worker))) this.#unwant(name, order);
+    }
+    const gone = (now: WorkerRecord | null) => (now === null || !isAlive(phaseOf(now)) ? true : undefined);
+    await Promise.all(names.map((name) => waiters.until(name, gone, { what: 'stopped' })));
+  }
+
+  /** Starts a worker on behalf of the daemon itself. */
+  wantEnabled(name: string, by: Actor): void {
+    this.#want(name, by, { reason: 'restart', by, graceMs: null, force: false });
+  }
+
+  // ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The name that is meant; it is defined, and its definition is the one given, when this returns. */
+  #define(params: Params<'start'>): string {
+    const { registry, baseCaller } = this.#options;
+    const caller = params.caller ?? baseCaller;
+    if (params.spec === undefined) {
+      if (params.name === undefined) throw invalid('name', 'name or spec must be given');
+      return this.#known(params.name).name;
+    }
+    const spec = params.spec as Spec;
+    const name = params.name ?? this.#freeName(spec);
+    const worker = registry.get(name);
+    if (worker === null || !isAlive(phaseOf(worker))) this.#write(name, spec, caller);
+    else if (!isSameDefinition(worker.spec, spec)) {
+      if (params.ifRunning === 'fail') throw alreadyRunning(worker);
+      if (params.ifRunning === 'keep') throw specConflict(worker, spec);
+      this.#write(name, spec, caller);
+    } else if (params.ifRunning === 'replace') this.#write(name, spec, caller);
+    return name;
+  }
+
+  /** The default name, or the first of `-2`, `-3` … that is free or defines the same. */
+  #freeName(spec: Spec): string {
+    const base = defaultName(spec);
+    for (let number = 1; ; number += 1) {
+      const name = number === 1 ? base : `${base}-${number}`;
+      const worker = this.#options.registry.get(name);
+      if (worker === null || isSameDefinition(worker.spec, spec)) return name;
+    }
+  }
+
+  #write(name: string, spec: Spec, caller: Caller): void {
+    const { registry, logs } = this.#options;
+    const worker = registry.get(name);
+    if (worker !== null) {
+      const same = isSameDefinition(worker.spec, spec) && worker.spec.umask === spec.umask;
+      registry.update(name, { ...worker, spec: same ? worker.spec : spec, caller });
+      return;
+    }
+    registry.update(name, {
+      name,
+      spec,
+      caller,
+      enabled: false,
+      intent: { want: 'down' },
+      startedBy: null,
+      stopOrder: null,
+      // Generations are never reused: logs that were kept when a worker of this name was removed still count.
+      generation: logs.lastGeneration(name),
+      run: null,
+      settled: 'stopped',
+      reason: null,
+      restarts: 0,
+      shortRuns: 0,
+      backoff: null,
+      leftovers: [],
+    });
+  }
+
+  // ── intent ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A run newer than all there were; `stopOrder` is for the one that may be in its way. */
+  #want(name: string, by: Actor, stopOrder: StopOrder): void {
+    const worker = this.#known(name);
+    const alreadyEnding = isOpen(worker.run) && worker.run.stop !== null;
+    this.#change(name, {
+      intent: { want: 'up', atLeast: worker.generation + 1 },
+      startedBy: by,
+      stopOrder: alreadyEnding ? worker.stopOrder : stopOrder,
+      backoff: null,
+      restarts: 0,
+      shortRuns: 0,
+    });
+  }
+
+  /** Down; joins a stop that is under way, of which the shorter grace holds. */
+  #unwant(name: string, order: StopOrder): void {
+    const { clock } = this.#options;
+    const worker = this.#known(name);
+    const { run } = worker;
+    if (!isOpen(run)) {
+      this.#change(name, {
+        intent: { want: 'down' },
+        settled: 'stopped',
+        reason: null,
+        backoff: null,
+        stopOrder: order,
+      });
+      return;
+    }
+    const graceMs = order.graceMs ?? run.graceMs;
+    const deadlineMono = clock.mono() + graceMs;
+    const stop =
+      run.stop !== null && deadlineMono < run.stop.deadlineMono
+        ? { ...run.stop, deadlineMono, deadlineAt: clock.now() + graceMs }
+        : run.stop;
+    const force = order.force || (run.stop !== null && worker.stopOrder?.force === true);
+    this.#change(name, { intent: { want: 'down' }, stopOrder: { ...order, force }, run: { ...run, stop } });
+  }
+
+  #change(name: string, change: Partial<WorkerRecord>): void {
+    this.#options.registry.update(name, { ...this.#known(name), ...change });
+    this.#options.reconciler.add(name);
+  }
+
+  // ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Waits until the run of this generation is where it was to be, whatever follows. */
+  async #reached(
+    name: string,
+    generation: number,
+    wait: 'none' | 'running' | 'ready',
+    timeoutMs: number | undefined,
+    session: Session,
+  ): Promise<WorkerView> {
+    const { waiters, registry } = this.#options;
+    if (wait === 'none') {
+      await registry.committed();
+      return this.#view(name);
+    }
+    const look = (worker: WorkerRecord | null): WorkerView | undefined => {
+      if (worker === null) throw notFound(name, []);
+      const { run } = worker;
+      if (run === null || run.generation < generation) {
+        // Ended before there was a run of it: stopped again, or what was in its way could not be ended.
+        if (worker.intent.want === 'down' && !isOpen(run)) throw startFailed(worker, generation);
+        return undefined;
+      }
+      if (run.generation > generation) throw startFailed(worker, generation);
+      if (wait === 'ready' ? run.ready || wasReady(worker) : run.reachedRunning) return viewOf(worker);
+      if (run.stage === 'closed') throw startFailed(worker, generation);
+      return undefined;
+    };
+    return waiters.until(name, look, { what: wait, timeoutMs, signal: session.signal });
+  }
+
+  #known(name: string): WorkerRecord {
+    const { registry } = this.#options;
+    const worker = registry.get(name);
+    if (worker === null) throw notFound(name, registry.names());
+    return worker;
+  }
+
+  #view(name: string): WorkerView {
+    return viewOf(this.#known(name));
+  }
+
+  #refuseWhileStopping(): void {
+    if (this.#options.stopping()) {
+      throw new WorkerdError('daemon.stopping', 'the daemon is about to end and starts nothing any more');
+    }
+  }
+}
+
+/** The run of that generation, which was to be stopped, is over; a newer one may have been asked for since. */
+const isOver = (worker: WorkerRecord, generation: number): boolean =>
+  !isAlive(phaseOf(worker)) ||
+  (worker.run !== null &&
+    (worker.run.generation > generation || (worker.run.generation === generation && !isOpen(worker.run))));
+
+/** Readiness that was not declared comes with running, and is as sticky. */
+const wasReady = ({ run }: WorkerRecord): boolean => run !== null && !run.readyDeclared && run.reachedRunning;
+
+/** Of an alive worker that is to be kept: the run that is there, or the one that is about to be. */
+const currentGeneration = ({ run, intent, generation }: WorkerRecord): number =>
+  intent.want === 'up' && !isLive(run) ? Math.max(generation, intent.atLeast) : generation;
+
+const invalid = (member: string, message: string): WorkerdError =>
+  new WorkerdError('usage', `invalid params: ${message}`, { member });
+
+const alreadyRunning = (worker: WorkerRecord): WorkerdError => {
+  const { name, run } = worker;
+  const pid = isLive(run) && run.pid !== null ? ` (pid ${run.pid})` : '';
+  const message = `${name} is already ${phaseOf(worker)}${pid}. Replace it with --if-running replace`;
+  return new WorkerdError('worker.already-running', message, { name, phase: phaseOf(worker), worker: viewOf(worker) });
+};
+
+const shown = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? 'unset';
+  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
+};
+
+/** Values of environments are shown nowhere, so not here either. */
+const specConflict = (worker: WorkerRecord, spec: Spec): WorkerdError => {
+  const { name } = worker;
+  const [before, after] = [worker.spec as object as Record<string, unknown>, spec as object as Record<string, unknown>];
+  const members = differences(worker.spec, spec);
+  const words = members.map((member) =>
+    member === 'env' ? 'env' : `${member} (is ${shown(before[member])}, asked ${shown(after[member])})`,
+  );
+  return new WorkerdError(
+    'worker.spec-conflict',
+    `${name} is ${phaseOf(worker)} with another definition; it differs in ${words.join(', ')}. ` +
+      'Replace it with --if-running replace, or choose another name with -n',
+    { name, differs: members },
+  );
+};
+
+const notEnded = (worker: WorkerRecord): WorkerdError => {
+  const { leftovers } = viewOf(worker);
+  const who = leftovers.map(({ pid, command }) => `${pid} (${command})`).join(', ');
+  return new WorkerdError('worker.busy', `${worker.name}: cannot be ended: ${who}`, { name: worker.name, leftovers });
+};

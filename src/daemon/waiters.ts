@@ -1,0 +1,88 @@
+/**
+ * Held requests: whoever waits for something to become true of a worker. Looked at once at the beginning and at every
+ * committed transition, so that what was true for a moment is not missed.
+ */
+import { WorkerdError } from '../shared/errors.ts';
+import type { WorkerRecord } from './core/model.ts';
+import type { Clock } from './ports.ts';
+import type { Registry, Transition } from './registry.ts';
+
+/** `undefined`: not yet. What it throws ends the waiting. */
+export type Look<T> = (worker: WorkerRecord | null) => T | undefined;
+
+export interface WaitOptions {
+  readonly timeoutMs?: number | undefined;
+  /** What was waited for, for the words of a timeout. */
+  readonly what: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+type Listener = (worker: WorkerRecord | null) => void;
+
+export class Waiters {
+  readonly #registry: Registry;
+  readonly #clock: Clock;
+  readonly #listeners = new Map<string, Set<Listener>>();
+
+  constructor(registry: Registry, clock: Clock) {
+    this.#registry = registry;
+    this.#clock = clock;
+  }
+
+  announce(transitions: readonly Transition[]): void {
+    for (const { name, after } of transitions) {
+      for (const listener of [...(this.#listeners.get(name) ?? [])]) listener(after);
+    }
+  }
+
+  async until<T>(name: string, look: Look<T>, options: WaitOptions): Promise<T> {
+    await this.#registry.committed();
+    const now = look(this.#registry.get(name));
+    if (now !== undefined) return now;
+    const { signal, timeoutMs, what } = options;
+    signal?.throwIfAborted();
+    return new Promise<T>((resolve, reject) => {
+      let cancel: () => void = () => {};
+      const done = () => {
+        cancel();
+        signal?.removeEventListener('abort', onAbort);
+        this.#remove(name, listener);
+      };
+      const onAbort = () => {
+        done();
+        reject(signal?.reason);
+      };
+      const listener: Listener = (worker) => {
+        try {
+          const found = look(worker);
+          if (found === undefined) return;
+          done();
+          resolve(found);
+        } catch (error) {
+          done();
+          reject(error);
+        }
+      };
+      if (timeoutMs !== undefined) {
+        cancel = this.#clock.at(this.#clock.mono() + timeoutMs, () => {
+          done();
+          reject(new WorkerdError('wait.timeout', `${name}: not ${what} within ${timeoutMs} ms`, { name, timeoutMs }));
+        });
+      }
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#add(name, listener);
+    });
+  }
+
+  #add(name: string, listener: Listener): void {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    listeners.add(listener);
+    this.#listeners.set(name, listeners);
+  }
+
+  #remove(name: string, listener: Listener): void {
+    const listeners = this.#listeners.get(name);
+    listeners?.delete(listener);
+    if (listeners?.size === 0) this.#listeners.delete(name);
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Newline-delimited JSON: cutting bytes into frames, and turning a frame into a value within the limits.
+ * Pure but for the buffers it holds; sockets and timers are peer.ts's business.
+ */
+import { isUtf8 } from 'node:buffer';
+import { limits } from './limits.ts';
+
+const newline = 0x0a;
+const carriageReturn = 0x0d;
+
+/** Cuts a byte stream into lines. Holds at most `maxFrameBytes` of an unfinished one. */
+export class FrameReader {
+  readonly #maxFrameBytes: number;
+  #parts: Buffer[] = [];
+  #pendingBytes = 0;
+
+  constructor(maxFrameBytes: number = limits.maxFrameBytes) {
+    this.#maxFrameBytes = maxFrameBytes;
+  }
+
+  /** An unfinished line is held. */
+  get unfinished(): boolean {
+    return this.#pendingBytes > 0;
+  }
+
+  /** The lines that `chunk` completes, without their ends; `'too-large'` once a line passes the limit. */
+  push(chunk: Buffer): readonly Buffer[] | 'too-large' {
+    const frames: Buffer[] = [];
+    let start = 0;
+    for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
+      if (this.#pendingBytes + end - start > this.#maxFrameBytes) return 'too-large';
+      frames.push(trimReturn(this.#take(chunk.subarray(start, end))));
+      start = end + 1;
+    }
+    const rest = chunk.subarray(start);
+    if (this.#pendingBytes + rest.length > this.#maxFrameBytes) return 'too-large';
+    if (rest.length > 0) {
+      this.#parts.push(rest);
+      this.#pendingBytes += rest.length;
+    }
+    return frames;
+  }
+
+  #take(last: Buffer): Buffer {
+    if (this.#pendingBytes === 0) return last;
+    const whole = Buffer.concat([...this.#parts, last]);
+    this.#parts = [];
+    this.#pendingBytes = 0;
+    return whole;
+  }
+}
+
+const trimReturn = (line: Buffer): Buffer =>
+  line.length > 0 && line[line.length - 1] === carriageReturn ? line.subarray(0, -1) : line;
+
+/** White space only: such lines are accepted and mean nothing. */
+export const isBlank = (line: Buffer): boolean => line.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d);
+
+/** `JSON.parse` takes millions of levels, `JSON.stringify` dies of five thousand: so the depth is looked at first. */
+export const exceedsDepth = (line: Buffer, maxDepth: number = limits.maxDepth): boolean => {
+  let depth = 0;
+  let inString = false;
+  for (let index = 0; index < line.length; index += 1) {
+    const byte = line[index];
+    if (inString) {
+      if (byte === 0x5c) index += 1;
+      else if (byte === 0x22) inString = false;
+    } else if (byte === 0x22) inString = true;
+    else if (byte === 0x5b || byte === 0x7b) {
+      depth += 1;
+      if (depth > maxDepth) return true;
+    } else if (byte === 0x5d || byte === 0x7d) depth -= 1;
+  }
+  return false;
+};
+
+export type ParsedFrame = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly why: string };
+
+/** One line into a value; says why not. */
+export const parseFrame = (line: Buffer): ParsedFrame => {
+  if (!isUtf8(line)) return { ok: false, why: 'the message is not valid UTF-8' };
+  if (exceedsDepth(line)) return { ok: false, why: `the message is nested deeper than ${limits.maxDepth} levels` };
+  try {
+    return { ok: true, value: JSON.parse(line.toString('utf8')) as unknown };
+  } catch {
+    return { ok: false, why: 'the message is not valid JSON' };
+  }
+};

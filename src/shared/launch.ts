@@ -1,0 +1,109 @@
+/**
+ * Starts a daemon that outlives its starter: forked twice, in a session of its own, with a clean environment and none
+ * of the starter's descriptors; waits for its one line of readiness. Used by `workerd start --detach` and by the CLI.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { closeInherited } from './descriptors.ts';
+import type { Places } from './paths.ts';
+
+export interface LaunchOptions {
+  readonly places: Places;
+  /** The bundle of the daemon. */
+  readonly program: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal?: AbortSignal;
+}
+
+export type Readiness =
+  | { readonly kind: 'ready'; readonly pid: number }
+  /** Another daemon holds the home. */
+  | { readonly kind: 'running' }
+  | { readonly kind: 'failed'; readonly why: string };
+
+/** A first start makes directories and a database; on a busy machine that takes its time. */
+const readyWithinMs = 20_000;
+
+const steering = /^(?:NODE_.*|LD_.*|DYLD_.*|NOTIFY_SOCKET|LISTEN_.*|WATCHDOG_.*)$/;
+/** What a worker that calls us was given for itself: with its marker the daemon would be taken for a part of it. */
+const ofAWorker = /^WORKERD_(?:NAME|GENERATION|RUN|FD|DOWN_FD|PARAMS)$/;
+
+const cleanEnvironment = (env: LaunchOptions['env']): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(env).filter(
+      (entry): entry is [string, string] =>
+        entry[1] !== undefined && !steering.test(entry[0]) && !ofAWorker.test(entry[0]),
+    ),
+  );
+
+/** The soft limit of open files of whoever started us: Node has raised its own, and a child would inherit that. */
+const callersOpenFiles = (): readonly string[] => {
+  try {
+    const limits = readFileSync(`/proc/${process.ppid}/limits`, 'utf8');
+    const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
+    return soft === undefined ? [] : ['--open-files', soft];
+  } catch {
+    return [];
+  }
+};
+
+export const launchDaemon = async ({ places, program, env, signal }: LaunchOptions): Promise<Readiness> => {
+  // Only here: most calls find a daemon and need no child process.
+  const { spawn } = process.getBuiltinModule('node:child_process');
+  closeInherited(undefined);
+  const where = ['--home', places.home, '--socket', places.socket];
+  const argv = [process.execPath, '--disable-sigusr1', program, 'start', '--background', ...where];
+  argv.push('--ready-fd', '3', ...callersOpenFiles());
+  const child = spawn('/bin/sh', ['-c', '"$@" </dev/null >/dev/null 2>&1 &', 'sh', ...argv], {
+    cwd: '/',
+    detached: true,
+    env: cleanEnvironment(env),
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<Readiness>();
+  const failed = (why: string) => resolve({ kind: 'failed', why });
+  const abort = () => reject(signal?.reason);
+  signal?.addEventListener('abort', abort, { once: true });
+  const timer = setTimeout(() => failed(`it was not ready in ${readyWithinMs / 1000} s`), readyWithinMs);
+  child.once('error', (error) => failed(error.message));
+  child.unref();
+  const ready = child.stdio[3];
+  let said = '';
+  if (ready !== null && ready !== undefined && 'on' in ready) {
+    ready.on('data', (chunk: Buffer) => {
+      said += chunk.toString('utf8');
+      if (said.includes('\n')) resolve(readReadiness(said.slice(0, said.indexOf('\n'))));
+    });
+    ready.on('end', () => failed(`it ended at once${lastWords(places.daemonLog)}`));
+    ready.on('error', (error: Error) => failed(error.message));
+  }
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
+    ready?.destroy();
+  }
+};
+
+const readReadiness = (line: string): Readiness => {
+  try {
+    const said = JSON.parse(line) as { ready?: unknown; pid?: unknown; running?: unknown; error?: unknown };
+    if (said.ready === true && typeof said.pid === 'number') return { kind: 'ready', pid: said.pid };
+    if (said.running === true) return { kind: 'running' };
+    if (typeof said.error === 'string') return { kind: 'failed', why: said.error };
+  } catch {
+    // Said below.
+  }
+  return { kind: 'failed', why: 'it said something else than that it is ready' };
+};
+
+/** The last message of the daemon's own log, where there is one. */
+const lastWords = (log: string): string => {
+  try {
+    const line = readFileSync(log, 'utf8').trimEnd().split('\n').at(-1) ?? '';
+    const { msg } = JSON.parse(line) as { msg?: unknown };
+    return typeof msg === 'string' ? `: ${msg} (${log})` : `; see ${log}`;
+  } catch {
+    return existsSync(log) ? `; see ${log}` : '';
+  }
+};

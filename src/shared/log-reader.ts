@@ -1,0 +1,342 @@
+/**
+ * Reading a worker's log (format: log-file.ts): pieces and lines, from an offset, by time, or the last few. Synchronous
+ * and at disk speed; memory is bounded by a read of 1 MiB and an unfinished line of 64 KiB a stream.
+ *
+ * Lines are put together per stream, so that what stdout and stderr write at once is not glued. They come as bytes;
+ * a line longer than 64 KiB comes in pieces marked `partial`, cut between characters.
+ */
+import { fstatSync, readSync } from 'node:fs';
+import {
+  closeSegment,
+  type IndexEntry,
+  type LogStream,
+  listGenerations,
+  listSegments,
+  marks,
+  type OpenSegment,
+  openSegment,
+  parseIndexLine,
+  pointBefore,
+  readBytes,
+} from './log-file.ts';
+
+export interface LogChunk {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly stream: LogStream;
+  readonly bytes: Buffer;
+  readonly generation: number;
+  /** Of the first byte, from the start of the run's output. */
+  readonly offset: number;
+}
+
+export interface LogLine {
+  /** When its end was read. */
+  readonly at: number;
+  readonly stream: LogStream;
+  /** Without its newline. */
+  readonly line: Buffer;
+  /** No newline was seen (yet): the run ended so, or the line is longer than 64 KiB and goes on. */
+  readonly partial: boolean;
+  readonly generation: number;
+}
+
+export interface ChunkOptions {
+  /** Offset in the run's output to start from. */
+  readonly from?: number;
+  /** Offset to stop before. */
+  readonly to?: number;
+  /** Milliseconds since the epoch, both inclusive. */
+  readonly since?: number | undefined;
+  readonly until?: number | undefined;
+  readonly streams?: readonly LogStream[] | undefined;
+  /** Joins neighbours of one stream: for bytes alone, where `at` does not matter. */
+  readonly merge?: boolean;
+}
+
+export interface LineOptions extends ChunkOptions {
+  /** `undefined`: all runs, oldest first. */
+  readonly generation?: number | undefined;
+}
+
+export const maxLineBytes = 64 * 1024;
+const readSize = 1024 * 1024;
+const firstReadSize = 64 * 1024;
+const idxReadSize = 32 * 1024;
+
+const allStreams: readonly LogStream[] = ['stdout', 'stderr'];
+
+/** Opens the segment that holds `offset`, or else the first one after it; `null` where there is none. */
+export const segmentAt = (directory: string, generation: number, offset: number): OpenSegment | null =>
+  pickSegment(directory, generation, (segments) => segments.findLast(({ base }) => base <= offset) ?? segments[0]);
+
+/** The segment that follows `previous` in the run's output. */
+export const segmentAfter = (directory: string, previous: OpenSegment): OpenSegment | null =>
+  pickSegment(directory, previous.segment.generation, (segments) =>
+    segments.find(({ base, ino }) => base >= previous.base && ino !== previous.ino),
+  );
+
+const pickSegment = (
+  directory: string,
+  generation: number,
+  choose: (byBase: readonly OpenSegment[]) => OpenSegment | undefined,
+): OpenSegment | null => {
+  const opened: OpenSegment[] = [];
+  let chosen: OpenSegment | undefined;
+  try {
+    // A rotation between listing and opening hides a segment under its new name: look again.
+    for (let attempt = 0; attempt < 5; attempt += 1) {
+      let missed = false;
+      for (const segment of listSegments(directory, generation)) {
+        const one = openSegment(segment);
+        if (one === null) missed = true;
+        else opened.push(one);
+      }
+      if (!missed) break;
+      for (const one of opened.splice(0)) closeSegment(one);
+    }
+    chosen = choose(opened.sort((a, b) => a.base - b.base));
+    return chosen ?? null;
+  } finally {
+    for (const one of opened) if (one !== chosen) closeSegment(one);
+  }
+};
+
+/** Reads one segment forward, as far as its index accounts for it now; can be asked again when it has grown. */
+export class SegmentReader {
+  readonly open: OpenSegment;
+  /** Of the next byte in the run's output. */
+  offset: number;
+  #idxOffset: number;
+  readonly #block = Buffer.allocUnsafe(idxReadSize);
+  #data: Buffer = Buffer.alloc(0);
+  #dataAt = 0;
+
+  constructor(open: OpenSegment, from: { readonly idxOffset: number; readonly offset: number }) {
+    this.open = open;
+    this.#idxOffset = from.idxOffset;
+    this.offset = from.offset;
+  }
+
+  *chunks(options: ChunkOptions, whole: boolean): Generator<LogChunk> {
+    let held: LogChunk | null = null;
+    for (const chunk of this.#pieces(options, whole)) {
+      if (held === null) held = chunk;
+      else if (options.merge === true && follows(held, chunk)) held = joined(held, chunk);
+      else {
+        yield held;
+        held = chunk;
+      }
+    }
+    if (held !== null) yield held;
+  }
+
+  *#pieces(options: ChunkOptions, whole: boolean): Generator<LogChunk> {
+    const { idx } = this.open;
+    const wanted = pick(options);
+    const entry: IndexEntry = { at: 0, mark: 0, value: 0, next: 0 };
+    let at = 0;
+    while (idx !== null) {
+      const filled = readSync(idx, this.#block, 0, this.#block.length, this.#idxOffset);
+      let position = 0;
+      while (parseIndexLine(this.#block, position, filled, entry)) {
+        at = entry.at;
+        // Before the bytes are given out: whoever stops in between does not meet them again.
+        this.#idxOffset += entry.next - position;
+        position = entry.next;
+        if (entry.mark === marks.at) this.offset = entry.value;
+        if (entry.mark !== marks.o && entry.mark !== marks.e) continue;
+        const end = this.offset + entry.value;
+        if (wanted(streamOf(entry.mark), at)) yield* this.#bytes(at, entry.mark, end, options);
+        this.offset = end;
+      }
+      if (position === 0) break;
+    }
+    if (!whole) return;
+    // The writer died before it wrote the index line of its last bytes, or the index is gone.
+    const stat = fstatSync(this.open.log);
+    const end = this.open.base + stat.size;
+    at = Math.max(at, Math.floor(stat.mtimeMs));
+    if (end <= this.offset) return;
+    if (wanted('stdout', at)) yield* this.#bytes(at, marks.o, end, options);
+    this.offset = end;
+  }
+
+  *#bytes(at: number, mark: number, end: number, { from = 0, to = Infinity }: ChunkOptions): Generator<LogChunk> {
+    const { generation } = this.open.segment;
+    const stream = streamOf(mark);
+    const stop = Math.min(end, to);
+    let offset = Math.max(this.offset, from);
+    while (offset < stop) {
+      const bytes = this.#read(offset - this.open.base, stop - offset);
+      // The log is shorter than its index says: it was cut by somebody.
+      if (bytes.length === 0) return;
+      yield { at, stream, bytes, generation, offset };
+      offset += bytes.length;
+    }
+  }
+
+  /** What is there at `position`, from a read buffer that is never written again once given away. */
+  #read(position: number, length: number): Buffer {
+    let inBuffer = position - this.#dataAt;
+    if (inBuffer < 0 || inBuffer >= this.#data.length) {
+      const size = Math.min(readSize, Math.max(length, firstReadSize, this.#data.length * 2));
+      this.#data = readBytes(this.open.log, position, size);
+      this.#dataAt = position;
+      inBuffer = 0;
+    }
+    return this.#data.subarray(inBuffer, inBuffer + length);
+  }
+}
+
+const streamOf = (mark: number): LogStream => (mark === marks.e ? 'stderr' : 'stdout');
+
+const follows = (held: LogChunk, next: LogChunk): boolean =>
+  held.stream === next.stream &&
+  held.bytes.buffer === next.bytes.buffer &&
+  held.offset + held.bytes.length === next.offset &&
+  held.bytes.byteOffset + held.bytes.length === next.bytes.byteOffset;
+
+/** Neighbours in one read buffer: nothing is copied. */
+const joined = (held: LogChunk, next: LogChunk): LogChunk => ({
+  ...held,
+  bytes: Buffer.from(held.bytes.buffer, held.bytes.byteOffset, held.bytes.length + next.bytes.length),
+});
+
+const pick = ({ since = -Infinity, until = Infinity, streams = allStreams }: ChunkOptions) => {
+  return (stream: LogStream, at: number): boolean => at >= since && at <= until && streams.includes(stream);
+};
+
+/** Where to begin in a segment: the last checkpoint before both the offset and the time wanted. */
+export const startIn = (open: OpenSegment, options: ChunkOptions): { idxOffset: number; offset: number } => {
+  const start = { idxOffset: 0, offset: open.base };
+  if (open.idx === null) return start;
+  const { from = 0, since = -Infinity } = options;
+  let best = start;
+  let low = 0;
+  let high = fstatSync(open.idx).size;
+  while (low < high) {
+    const point = pointBefore(open.idx, Math.ceil((low + high) / 2));
+    if (point.idxOffset === 0) {
+      low = Math.ceil((low + high) / 2);
+      continue;
+    }
+    if (point.offset <= from || point.at < since) {
+      if (point.idxOffset > best.idxOffset) best = { idxOffset: point.idxOffset, offset: point.offset };
+      low = Math.ceil((low + high) / 2);
+    } else high = point.idxOffset;
+    if (high - low < 1024) break;
+  }
+  return best;
+};
+
+/** The pieces of one run, from an offset or a time on, as they were written. */
+export function* readChunks(directory: string, generation: number, options: ChunkOptions = {}): Generator<LogChunk> {
+  let open = segmentAt(directory, generation, options.since === undefined ? (options.from ?? 0) : 0);
+  while (open !== null) {
+    let next: OpenSegment | null;
+    try {
+      const finished = open.segment.number !== null || isOlder(directory, generation);
+      const reader = new SegmentReader(open, startIn(open, options));
+      yield* reader.chunks(options, finished);
+      next = segmentAfter(directory, open);
+      // Rotated away while it was read: the rest of it first.
+      if (next !== null && !finished) yield* reader.chunks(options, true);
+    } finally {
+      closeSegment(open);
+    }
+    if (next !== null && next.base >= (options.to ?? Infinity)) {
+      closeSegment(next);
+      return;
+    }
+    open = next;
+  }
+}
+
+const isOlder = (directory: string, generation: number): boolean =>
+  (listGenerations(directory).at(-1) ?? generation) > generation;
+
+/** Puts lines together, per stream. */
+export class LineAssembler {
+  readonly #held = new Map<LogStream, { parts: Buffer[]; bytes: number; last: LogChunk }>();
+
+  *push(chunk: LogChunk): Generator<LogLine> {
+    const { bytes, stream } = chunk;
+    let newline = -1;
+    for (let start = 0; start < bytes.length; ) {
+      if (newline < start) newline = bytes.indexOf(0x0a, start);
+      if (newline === -1) newline = Infinity;
+      const end = Math.min(newline, bytes.length);
+      const room = maxLineBytes - (this.#held.get(stream)?.bytes ?? 0);
+      if (end - start > room) {
+        const piece = this.#take(stream, bytes.subarray(start, start + room));
+        const whole = characterEnd(piece);
+        if (whole < piece.length) this.#hold(chunk, piece.subarray(whole));
+        yield lineOf(chunk, piece.subarray(0, whole), true);
+        start += room;
+      } else if (newline === Infinity) {
+        this.#hold(chunk, bytes.subarray(start));
+        return;
+      } else {
+        yield lineOf(chunk, this.#take(stream, bytes.subarray(start, end)), false);
+        start = end + 1;
+      }
+    }
+  }
+
+  /** The unfinished lines, once nothing more will come. */
+  *flush(): Generator<LogLine> {
+    const held = [...this.#held.values()].sort((a, b) => a.last.at - b.last.at);
+    for (const { last } of held) yield lineOf(last, this.#take(last.stream, Buffer.alloc(0)), true);
+  }
+
+  #hold(chunk: LogChunk, bytes: Buffer): void {
+    const held = this.#held.get(chunk.stream);
+    // A copy: a few bytes must not keep a read buffer of 1 MiB alive.
+    if (held === undefined) {
+      this.#held.set(chunk.stream, { parts: [Buffer.from(bytes)], bytes: bytes.length, last: chunk });
+      return;
+    }
+    held.parts.push(Buffer.from(bytes));
+    held.bytes += bytes.length;
+    held.last = chunk;
+  }
+
+  #take(stream: LogStream, last: Buffer): Buffer {
+    const held = this.#held.get(stream);
+    if (held === undefined) return last;
+    this.#held.delete(stream);
+    return Buffer.concat([...held.parts, last]);
+  }
+}
+
+const lineOf = ({ at, stream, generation }: LogChunk, line: Buffer, partial: boolean): LogLine => ({
+  at,
+  stream,
+  line,
+  partial,
+  generation,
+});
+
+/** How much of `bytes` does not end within a UTF-8 character. */
+const characterEnd = (bytes: Buffer): number => {
+  for (let back = 1; back <= 3 && back < bytes.length; back += 1) {
+    const byte = bytes[bytes.length - back] as number;
+    if (byte < 0x80) return bytes.length;
+    if (byte >= 0xc0) {
+      const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+      return length > back ? bytes.length - back : bytes.length;
+    }
+  }
+  return bytes.length;
+};
+
+/** Lines of one run or of all, oldest first; the unfinished last ones of a run marked `partial`. */
+export function* readLines(directory: string, options: LineOptions = {}): Generator<LogLine> {
+  const generations = options.generation === undefined ? listGenerations(directory) : [options.generation];
+  for (const generation of generations) {
+    const assembler = new LineAssembler();
+    for (const chunk of readChunks(directory, generation, options)) yield* assembler.push(chunk);
+    yield* assembler.flush();
+  }
+}

@@ -1,0 +1,355 @@
+/**
+ * The protocol as one typed table: every method with its params' schema, its result's type and one line of summary.
+ * The daemon validates with it and derives its handlers from it; clients import the types alone
+ * (`import type`), so that zod never reaches the CLI's start-up path.
+ */
+import { constants } from 'node:os';
+import { z } from 'zod';
+import { limits } from './limits.ts';
+import type { Json, JsonObject, LogEntry, RunView, WorkerView } from './worker.ts';
+import { namePattern } from './worker.ts';
+
+export const protocolVersion = 1;
+
+const text = (maxLength: number) => z.string().max(maxLength);
+const noNul = (value: string) => !value.includes('\0');
+const name = z.string().regex(namePattern, 'must match [A-Za-z0-9][A-Za-z0-9._-]{0,63}');
+/** A name or a glob (`*`, `?`, `[…]`). */
+const pattern = z.string().regex(/^[A-Za-z0-9*?[][A-Za-z0-9._*?[\]!^-]{0,255}$/, 'must be a worker name or a glob');
+const milliseconds = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
+const count = z.number().int().min(1).max(1_000_000);
+const json: z.ZodType<Json> = z.json() as z.ZodType<Json>;
+const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
+const absolutePath = text(4096)
+  .refine((value) => value.startsWith('/'), 'must be an absolute path')
+  .refine(noNul, 'must not contain NUL');
+const argument = z
+  .string()
+  .refine(noNul, 'must not contain NUL')
+  .refine((value) => Buffer.byteLength(value) < limits.maxStringBytes, 'must be shorter than 128 KiB');
+const signal = z.enum(Object.keys(constants.signals) as [string, ...string[]]);
+const generation = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
+const umask = z.number().int().min(0).max(0o777);
+const timestamp = z.iso.datetime({ offset: true });
+
+const environmentBytes = (env: Readonly<Record<string, string>>): number =>
+  Object.entries(env).reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value) + 2, 0);
+const environment = z
+  .record(
+    z
+      .string()
+      .min(1)
+      .refine((key) => noNul(key) && !key.includes('='), 'must not be empty or contain = or NUL'),
+    argument,
+  )
+  .refine((env) => environmentBytes(env) <= limits.maxEnvironmentBytes, 'must be at most 512 KiB in sum');
+
+const caller = z.strictObject({ env: environment, cwd: absolutePath, umask });
+
+const specBase = {
+  params: json.default({}),
+  env: environment.default({}),
+  inheritEnv: z.boolean().default(true),
+  cwd: absolutePath.nullable().default(null),
+  umask: umask.nullable().default(null),
+  user: z
+    .string()
+    .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/, 'must be a user name')
+    .nullable()
+    .default(null),
+  restart: z.strictObject({ policy: z.enum(['no', 'on-failure', 'always']).default('no') }).prefault({}),
+  graceMs: milliseconds.default(10_000),
+  stopSignal: signal.default('SIGTERM'),
+  stdin: z.boolean().default(false),
+  ready: z
+    .strictObject({ by: z.literal('worker') })
+    .nullable()
+    .default(null),
+  log: z
+    .strictObject({
+      maxBytes: z
+        .number()
+        .int()
+        .min(1024)
+        .max(2 ** 40)
+        .default(10 * 1024 * 1024),
+      files: z.number().int().min(1).max(1000).default(5),
+    })
+    .prefault({}),
+};
+
+const commandSpec = z.strictObject({
+  kind: z.literal('command'),
+  command: z
+    .array(argument)
+    .min(1)
+    .max(100_000)
+    .refine((argv) => argv[0] !== '', 'must name a program')
+    .refine(
+      (argv) => argv.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0) <= limits.maxEnvironmentBytes,
+      'must be at most 512 KiB in sum',
+    ),
+  ...specBase,
+});
+const moduleSpec = z.strictObject({
+  kind: z.enum(['thread', 'process']),
+  module: absolutePath,
+  export: text(256).min(1).refine(noNul, 'must not contain NUL').default('default'),
+  ...specBase,
+});
+const spec = z.discriminatedUnion('kind', [commandSpec, moduleSpec]);
+
+export type SpecInput = z.input<typeof spec>;
+export type CallerInput = z.input<typeof caller>;
+
+export type StartOutcome = 'started' | 'already-running' | 'replaced';
+export interface WorkerResult {
+  readonly worker: WorkerView;
+}
+export interface StartResult extends WorkerResult {
+  readonly outcome: StartOutcome;
+}
+export interface StopResult extends WorkerResult {
+  readonly outcome: 'stopped' | 'not-running';
+}
+export interface RestartResult extends WorkerResult {
+  readonly outcome: 'restarted' | 'started';
+}
+export interface StatusResult {
+  readonly workers: readonly WorkerView[];
+  readonly next: string | null;
+}
+export interface DaemonInfo {
+  readonly version: string;
+  readonly protocol: number;
+  readonly pid: number;
+  readonly home: string;
+  readonly socket: string;
+  readonly startedAt: string;
+}
+export interface LogFile {
+  readonly generation: number;
+  readonly path: string;
+}
+export interface LogsResult {
+  readonly entries: readonly LogEntry[];
+  readonly cursor: string;
+}
+
+/** Names what a result is, for the compiler alone. */
+interface ResultOf<R> {
+  readonly result?: R;
+}
+const resultOf = <R>(): ResultOf<R> => ({});
+
+interface MethodShape {
+  readonly params: z.ZodType;
+  readonly result: ResultOf<unknown>;
+  readonly summary: string;
+  /** May be answered late by its nature; not counted among the requests in work. */
+  readonly held?: true;
+}
+
+const noParams = z.strictObject({});
+const byName = z.strictObject({ name });
+
+export const methods = {
+  hello: {
+    params: z.strictObject({
+      client: text(256).optional(),
+      protocol: z.number().int().min(0).max(1_000_000).optional(),
+      uid: z
+        .number()
+        .int()
+        .min(0)
+        .max(2 ** 32 - 1)
+        .optional(),
+      pid: z
+        .number()
+        .int()
+        .min(0)
+        .max(2 ** 31 - 1)
+        .optional(),
+      via: text(256).optional(),
+    }),
+    result: resultOf<{ protocol: number; version: string; pid: number }>(),
+    summary: 'Says who is speaking (declared, shown as startedBy and stoppedBy) and learns whom it speaks to.',
+  },
+  start: {
+    params: z.strictObject({
+      name: name.optional(),
+      spec: spec.optional(),
+      caller: caller.optional(),
+      ifRunning: z.enum(['keep', 'fail', 'replace']).default('keep'),
+      wait: z.enum(['none', 'running', 'ready']).default('ready'),
+      timeoutMs: milliseconds.default(30_000),
+      enable: z.boolean().optional(),
+    }),
+    result: resultOf<StartResult>(),
+    summary: 'Defines the worker where it is new, starts it, and answers once it is running (or ready).',
+    held: true,
+  },
+  stop: {
+    params: z.strictObject({
+      name,
+      graceMs: milliseconds.optional(),
+      force: z.boolean().default(false),
+      wait: z.boolean().default(true),
+    }),
+    result: resultOf<StopResult>(),
+    summary: 'Asks the worker to stop, ends it by force after its grace; answers when nothing of it is left.',
+    held: true,
+  },
+  restart: {
+    params: z.strictObject({ name, graceMs: milliseconds.optional(), wait: z.boolean().default(true) }),
+    result: resultOf<RestartResult>(),
+    summary: 'A fresh run from the current definition; starts a stopped worker.',
+    held: true,
+  },
+  signal: {
+    params: z.strictObject({ name, signal }),
+    result: resultOf<WorkerResult>(),
+    summary: "Sends a signal to the worker's process group (not to a thread).",
+  },
+  send: {
+    params: z.strictObject({ name, text: z.string() }),
+    result: resultOf<WorkerResult>(),
+    summary: 'Sends a line to the worker: its stdin where it has one, else its messages.',
+  },
+  publish: {
+    params: z.strictObject({ name, state: jsonObject }),
+    result: resultOf<WorkerResult>(),
+    summary: "Merges a patch into the worker's live state.",
+  },
+  enable: {
+    params: byName,
+    result: resultOf<WorkerResult>(),
+    summary: 'Starts the worker with the daemon from now on.',
+  },
+  disable: {
+    params: byName,
+    result: resultOf<WorkerResult>(),
+    summary: 'Does not start the worker with the daemon any more.',
+  },
+  define: {
+    params: z.strictObject({ name, spec, caller: caller.optional() }),
+    result: resultOf<WorkerResult>(),
+    summary: 'Defines or redefines a stopped worker without starting it.',
+  },
+  remove: {
+    params: z.strictObject({ name, force: z.boolean().default(false), keepLogs: z.boolean().default(false) }),
+    result: resultOf<{ removed: true }>(),
+    summary: 'Forgets a stopped worker with its history and logs; `force` stops it first.',
+    held: true,
+  },
+  status: {
+    params: z.strictObject({
+      names: z.array(pattern).max(1000).optional(),
+      after: name.optional(),
+      limit: count.optional(),
+      showEnv: z.boolean().default(false),
+    }),
+    result: resultOf<StatusResult>(),
+    summary: 'The workers, sorted by name, in pages below the frame limit.',
+  },
+  watch: {
+    params: z.strictObject({
+      names: z.array(pattern).max(1000).optional(),
+      types: z
+        .array(z.enum(['snapshot', 'phase', 'state', 'ready', 'removed', 'log', 'gap']))
+        .max(7)
+        .optional(),
+      since: text(128).optional(),
+    }),
+    result: resultOf<{ subscription: string; cursor: string }>(),
+    summary: 'Subscribes: a snapshot of every worker first, then each change as an `event` notification.',
+  },
+  unwatch: {
+    params: z.strictObject({ subscription: text(128) }),
+    result: resultOf<{ removed: boolean }>(),
+    summary: 'Ends a subscription.',
+  },
+  logs: {
+    params: z.strictObject({
+      name,
+      generation: generation.optional(),
+      tail: z.number().int().min(0).max(1_000_000).optional(),
+      since: timestamp.optional(),
+      until: timestamp.optional(),
+      streams: z
+        .array(z.enum(['stdout', 'stderr']))
+        .min(1)
+        .max(2)
+        .optional(),
+      cursor: text(128).optional(),
+    }),
+    result: resultOf<LogsResult>(),
+    summary: "Lines of the worker's log, from the end or from a cursor.",
+  },
+  'logs.locate': {
+    params: byName,
+    result: resultOf<{ files: readonly LogFile[] }>(),
+    summary: "Where the worker's log files are, oldest first, for those who can read them.",
+  },
+  wait: {
+    params: z.strictObject({
+      name,
+      for: z.enum(['exit', 'running', 'ready', 'stopped']),
+      timeoutMs: milliseconds.optional(),
+    }),
+    result: resultOf<WorkerResult>(),
+    summary: 'Answers when the condition holds; at once where it holds already.',
+    held: true,
+  },
+  history: {
+    params: z.strictObject({ name, limit: count.optional() }),
+    result: resultOf<{ runs: readonly RunView[] }>(),
+    summary: "The worker's past runs, newest first.",
+  },
+  'daemon.info': {
+    params: noParams,
+    result: resultOf<DaemonInfo>(),
+    summary: 'What this daemon is and where it lives.',
+  },
+  'daemon.stop': {
+    params: z.strictObject({ keepWorkers: z.boolean().default(false) }),
+    result: resultOf<{ pid: number }>(),
+    summary: 'Ends every worker in good order, then the daemon; with keepWorkers the daemon alone.',
+  },
+  'daemon.restart': {
+    params: noParams,
+    result: resultOf<{ pid: number }>(),
+    summary: 'Replaces the daemon; the workers stay.',
+  },
+} as const satisfies Record<string, MethodShape>;
+
+export type MethodName = keyof typeof methods;
+/** What a caller may write: members with defaults are optional. */
+export type ParamsInput<M extends MethodName> = z.input<(typeof methods)[M]['params']>;
+/** What a handler receives: defaults filled in. */
+export type Params<M extends MethodName> = z.output<(typeof methods)[M]['params']>;
+export type Result<M extends MethodName> = (typeof methods)[M]['result'] extends ResultOf<infer R> ? R : never;
+export const isMethodName = (method: string): method is MethodName => Object.hasOwn(methods, method);
+
+interface EventBase {
+  readonly subscription: string;
+  readonly cursor: string;
+  readonly at: string;
+  readonly name: string;
+  readonly generation: number;
+}
+/** The params of the one notification, `event`. */
+export type WorkerEvent = EventBase &
+  (
+    | { readonly type: 'snapshot'; readonly worker: WorkerView }
+    | { readonly type: 'phase'; readonly worker: WorkerView }
+    | { readonly type: 'state'; readonly state: JsonObject; readonly stateRevision: number }
+    | { readonly type: 'ready' }
+    | { readonly type: 'removed' }
+    | { readonly type: 'log'; readonly stream: 'stdout' | 'stderr'; readonly line: string; readonly partial: boolean }
+    | { readonly type: 'gap'; readonly dropped: number }
+  );

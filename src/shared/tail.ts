@@ -1,0 +1,363 @@
+/**
+ * The end of a worker's log: its last lines, found from the back without reading the whole, and what is written from
+ * now on, pushed by the file system's own notices and going on through every rotation of a run.
+ */
+import { type FSWatcher, fstatSync, statSync, watch } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import {
+  closeSegment,
+  type IndexEntry,
+  indexEnd,
+  type LogCursor,
+  type LogStream,
+  listGenerations,
+  marks,
+  type OpenSegment,
+  parseIndexLine,
+  pointBefore,
+  readBytes,
+} from './log-file.ts';
+import {
+  LineAssembler,
+  type LogChunk,
+  type LogLine,
+  maxLineBytes,
+  readChunks,
+  SegmentReader,
+  segmentAfter,
+  segmentAt,
+  startIn,
+} from './log-reader.ts';
+
+export interface TailOptions {
+  /** `undefined`: back through earlier runs, too. */
+  readonly generation?: number | undefined;
+  readonly since?: number | undefined;
+  readonly until?: number | undefined;
+  readonly streams?: readonly LogStream[] | undefined;
+  /** Unfinished lines stay in `unfinished`, for `followLines` to go on with. */
+  readonly follow?: boolean;
+}
+
+export interface TailPage {
+  /** Oldest first. */
+  readonly lines: readonly LogLine[];
+  /** Where the reading ended; `null` where there is no log. */
+  readonly cursor: LogCursor | null;
+  readonly unfinished: LineAssembler;
+}
+
+/** The last `count` lines. */
+export const tailLines = (directory: string, count: number, options: TailOptions = {}): TailPage => {
+  const generations = options.generation === undefined ? listGenerations(directory) : [options.generation];
+  let lines: readonly LogLine[] = [];
+  let cursor: LogCursor | null = null;
+  let unfinished = new LineAssembler();
+  for (const generation of generations.toReversed()) {
+    const end = endOf(directory, generation);
+    if (end === null) continue;
+    const from = Number.isFinite(count) ? countBack(directory, generation, { ...options, count: count - lines.length, end }) : 0;
+    const assembler = new LineAssembler();
+    const found: LogLine[] = [];
+    const keep = (line: LogLine) => {
+      found.push(line);
+      if (found.length > 4096 && found.length > 2 * count) found.splice(0, found.length - count);
+    };
+    for (const chunk of readChunks(directory, generation, { ...options, from, to: end })) {
+      for (const line of assembler.push(chunk)) keep(line);
+    }
+    if (cursor === null && options.follow === true) unfinished = assembler;
+    else for (const line of assembler.flush()) keep(line);
+    cursor ??= { generation, offset: end };
+    lines = [...found.slice(Math.max(0, found.length - (count - lines.length))), ...lines];
+    if (lines.length >= count) break;
+  }
+  return { lines, cursor, unfinished };
+};
+
+/** Offset up to which a run's log can be read now. */
+const endOf = (directory: string, generation: number): number | null => {
+  const open = segmentAt(directory, generation, Infinity);
+  if (open === null) return null;
+  try {
+    return open.idx === null ? open.base + fstatSync(open.log).size : indexEnd(open.idx).offset;
+  } finally {
+    closeSegment(open);
+  }
+};
+
+interface BackOptions extends TailOptions {
+  readonly count: number;
+  readonly end: number;
+}
+
+/** How far beyond the lines wanted it is looked for what a stream that pauses had begun. */
+const extraBytes = 1024 * 1024;
+
+/** An offset from which on the last `count` lines can be put together. */
+const countBack = (directory: string, generation: number, options: BackOptions): number => {
+  const counter = new LineCounter(options);
+  let open = segmentAt(directory, generation, options.end);
+  while (open !== null) {
+    const { base } = open;
+    try {
+      const found = open.idx === null ? base : countSegmentBack(open, open.idx, counter, options);
+      if (found !== null) return found;
+    } finally {
+      closeSegment(open);
+    }
+    if (base === 0) return 0;
+    open = segmentAt(directory, generation, base - 1);
+    if (open !== null && open.base >= base) {
+      closeSegment(open);
+      return base;
+    }
+  }
+  return 0;
+};
+
+const countSegmentBack = (open: OpenSegment, idx: number, counter: LineCounter, options: BackOptions): number | null => {
+  const entry: IndexEntry = { at: 0, mark: 0, value: 0, next: 0 };
+  let before = indexEnd(idx).idxBytes;
+  while (before > 0) {
+    const point = pointBefore(idx, before);
+    const block = readBytes(idx, point.idxOffset, before - point.idxOffset);
+    const pieces: { stream: LogStream; at: number; start: number; end: number }[] = [];
+    let offset = open.base > 0 && point.idxOffset === 0 ? open.base : point.offset;
+    for (let position = 0; parseIndexLine(block, position, block.length, entry); position = entry.next) {
+      if (entry.mark === marks.at) offset = entry.value;
+      if (entry.mark !== marks.o && entry.mark !== marks.e) continue;
+      const stream = entry.mark === marks.o ? 'stdout' : 'stderr';
+      pieces.push({ stream, at: entry.at, start: offset, end: Math.min(offset + entry.value, options.end) });
+      offset += entry.value;
+    }
+    const window = new BackWindow(open);
+    for (const piece of pieces.toReversed()) {
+      if (piece.at < (options.since ?? -Infinity)) return piece.end;
+      if (piece.at > (options.until ?? Infinity) || options.streams?.includes(piece.stream) === false) continue;
+      for (let end = piece.end; end > piece.start; ) {
+        const bytes = window.ending(end, Math.min(end - piece.start, maxLineBytes));
+        if (bytes.length === 0) break;
+        end -= bytes.length;
+        if (counter.add(piece.stream, bytes)) return end;
+      }
+    }
+    before = point.idxOffset;
+  }
+  return null;
+};
+
+/** Reads a log from the back, in large pieces. */
+class BackWindow {
+  readonly #open: OpenSegment;
+  #bytes: Buffer = Buffer.alloc(0);
+  #start = 0;
+
+  constructor(open: OpenSegment) {
+    this.#open = open;
+  }
+
+  /** The `length` bytes before `end`, or fewer. */
+  ending(end: number, length: number): Buffer {
+    if (end - length < this.#start || end > this.#start + this.#bytes.length) {
+      const size = Math.min(end - this.#open.base, Math.max(length, 256 * 1024));
+      this.#start = end - size;
+      this.#bytes = readBytes(this.#open.log, this.#start - this.#open.base, size);
+    }
+    return this.#bytes.subarray(Math.max(0, end - length - this.#start), end - this.#start);
+  }
+}
+
+/** Counts lines from the back, until enough are whole: also those of a stream that pauses within a line. */
+class LineCounter {
+  readonly #count: number;
+  readonly #wanted: number;
+  readonly #streams = new Map<LogStream, { earliest: number; pending: number }>();
+  #lines = 0;
+  #extra = 0;
+
+  constructor({ count, streams }: BackOptions) {
+    this.#count = count;
+    this.#wanted = new Set(streams ?? ['stdout', 'stderr']).size;
+  }
+
+  /** `true`: far enough. */
+  add(stream: LogStream, bytes: Buffer): boolean {
+    let own = this.#streams.get(stream);
+    if (own === undefined) {
+      own = { earliest: 0, pending: 0 };
+      this.#streams.set(stream, own);
+    }
+    let end = bytes.length;
+    while (end > 0) {
+      const newline = bytes.lastIndexOf(0x0a, end - 1);
+      own.pending += end - 1 - Math.max(newline, -1);
+      if (newline === -1 && own.pending < maxLineBytes) break;
+      this.#lines += 1;
+      own.earliest = this.#lines;
+      own.pending = 0;
+      end = newline;
+    }
+    if (this.#lines <= this.#count) return false;
+    this.#extra += bytes.length;
+    if (this.#extra > extraBytes) return true;
+    return (
+      this.#streams.size === this.#wanted && [...this.#streams.values()].every(({ earliest }) => earliest > this.#count)
+    );
+  }
+}
+
+export interface FollowOptions {
+  /** Offset in the run's output to go on from. */
+  readonly from?: number;
+  readonly since?: number | undefined;
+  readonly streams?: readonly LogStream[] | undefined;
+  readonly merge?: boolean;
+  /** Ends at once. */
+  readonly signal: AbortSignal;
+  /** The run has ended: what is there is still read, then it ends. */
+  readonly ended?: AbortSignal;
+}
+
+const batchBytes = 256 * 1024;
+const batchChunks = 1024;
+
+/** What a run writes, as it comes; each batch is what was there to read. The files need not exist yet. */
+export async function* followChunks(
+  directory: string,
+  generation: number,
+  options: FollowOptions,
+): AsyncGenerator<readonly LogChunk[]> {
+  const notices = new Notices(directory, `${generation}.`, options);
+  let reader: SegmentReader | null = null;
+  try {
+    while (!options.signal.aborted) {
+      const finishing = options.ended?.aborted === true;
+      notices.clear();
+      if (reader === null) {
+        const open = segmentAt(directory, generation, options.since === undefined ? (options.from ?? 0) : 0);
+        if (open !== null) reader = new SegmentReader(open, startIn(open, options));
+      }
+      if (reader !== null) {
+        yield* batches(reader.chunks(options, false), options.signal);
+        const next: OpenSegment | null = hasMoved(reader.open) ? segmentAfter(directory, reader.open) : null;
+        if (next !== null) {
+          yield* batches(reader.chunks(options, true), options.signal);
+          closeSegment(reader.open);
+          reader = new SegmentReader(next, startIn(next, options));
+          continue;
+        }
+      }
+      if (finishing) return;
+      await notices.next();
+    }
+  } finally {
+    if (reader !== null) closeSegment(reader.open);
+    notices.close();
+  }
+}
+
+/** Its name belongs to another file now, or it was a finished segment all along. */
+const hasMoved = (open: OpenSegment): boolean =>
+  open.segment.number !== null ||
+  statSync(open.segment.logPath, { bigint: true, throwIfNoEntry: false })?.ino !== open.ino;
+
+function* batches(chunks: Iterable<LogChunk>, signal: AbortSignal): Generator<readonly LogChunk[]> {
+  let batch: LogChunk[] = [];
+  let bytes = 0;
+  for (const chunk of chunks) {
+    batch.push(chunk);
+    bytes += chunk.bytes.length;
+    if (bytes < batchBytes && batch.length < batchChunks) continue;
+    yield batch;
+    if (signal.aborted) return;
+    batch = [];
+    bytes = 0;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** As `followChunks`, in lines; unfinished ones are held until they are, or until the run has ended. */
+export async function* followLines(
+  directory: string,
+  generation: number,
+  options: FollowOptions & { readonly unfinished?: LineAssembler },
+): AsyncGenerator<readonly LogLine[]> {
+  const assembler = options.unfinished ?? new LineAssembler();
+  for await (const chunks of followChunks(directory, generation, options)) {
+    const lines = chunks.flatMap((chunk) => [...assembler.push(chunk)]);
+    if (lines.length > 0) yield lines;
+  }
+  const rest = [...assembler.flush()];
+  if (rest.length > 0 && !options.signal.aborted) yield rest;
+}
+
+/** Where the system has no notices left (`fs.inotify.max_user_instances`), it is looked this often instead. */
+const lookEveryMs = 250;
+
+/** Wakes a follower when something happened in the log's directory, or in its parent until it exists. */
+class Notices {
+  readonly #directory: string;
+  readonly #prefix: string;
+  readonly #signals: readonly AbortSignal[];
+  #watcher: FSWatcher | null = null;
+  #watched: bigint | null = null;
+  #noticed = false;
+  #wake: (() => void) | null = null;
+
+  constructor(directory: string, prefix: string, { signal, ended }: FollowOptions) {
+    this.#directory = directory;
+    this.#prefix = prefix;
+    this.#signals = ended === undefined ? [signal] : [signal, ended];
+    for (const one of this.#signals) one.addEventListener('abort', this.#notice);
+  }
+
+  readonly #notice = (): void => {
+    this.#noticed = true;
+    this.#wake?.();
+    this.#wake = null;
+  };
+
+  /** What happens from now on will wake; so look at the files after this. */
+  clear(): void {
+    this.#noticed = false;
+    const ino = statSync(this.#directory, { bigint: true, throwIfNoEntry: false })?.ino ?? null;
+    if (this.#watcher !== null && ino === this.#watched) return;
+    this.#watcher?.close();
+    this.#watched = ino;
+    const [place, prefix] =
+      ino === null ? [dirname(this.#directory), basename(this.#directory)] : [this.#directory, this.#prefix];
+    const own = basename(this.#directory);
+    try {
+      this.#watcher = watch(place, (_event, name) => {
+        if (name === null || name.startsWith(prefix) || name === own) this.#notice();
+      });
+      this.#watcher.on('error', () => this.#unwatch());
+    } catch {
+      this.#watcher = null;
+    }
+  }
+
+  next(): Promise<void> {
+    if (this.#noticed || this.#signals.some((signal) => signal.aborted)) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = this.#watcher === null ? setTimeout(this.#notice, lookEveryMs) : undefined;
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  close(): void {
+    for (const one of this.#signals) one.removeEventListener('abort', this.#notice);
+    this.#unwatch();
+    this.#notice();
+  }
+
+  #unwatch(): void {
+    this.#watcher?.close();
+    this.#watcher = null;
+    this.#notice();
+  }
+}
