@@ -1,53 +1,76 @@
 // Bundles the programs into dist/ and emits the types of the public exports. Run by `npm run build` and, through
 // `prepare`, by `npm ci`.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
 
 const root = resolve(import.meta.dirname, '..');
 const dist = join(root, 'dist');
-rmSync(dist, { recursive: true, force: true });
-mkdirSync(dist);
+// Built beside it and swapped in: what runs from dist/ meanwhile finds it whole.
+const next = join(root, 'dist.next');
+rmSync(next, { recursive: true, force: true });
+mkdirSync(next);
 
 const common = { bundle: true, platform: 'node', target: 'node24', absWorkingDir: root, logLevel: 'warning' };
 const cjs = { ...common, format: 'cjs', define: { 'import.meta.dirname': '__dirname' } };
+// The CLI starts with every command: it is small, and takes the client half of json-rpc-2.0 alone.
+const small = { minify: true, alias: { 'json-rpc-2.0': 'json-rpc-2.0/dist/client.js' } };
 const esm = { ...common, format: 'esm' };
 
 await Promise.all([
-  build({
-    ...cjs,
-    entryPoints: ['src/cli/main.ts'],
-    outfile: 'dist/cli.cjs',
-    minifySyntax: true,
-    minifyWhitespace: true,
-  }),
-  build({ ...cjs, entryPoints: ['src/daemon/main.ts'], outfile: 'dist/daemon.cjs' }),
-  build({ ...cjs, entryPoints: ['src/daemon/shim/main.ts'], outfile: 'dist/shim.cjs' }),
-  build({ ...esm, entryPoints: ['src/daemon/host/main.ts'], outfile: 'dist/host.js' }),
-  build({ ...esm, entryPoints: ['src/daemon/host/thread-host.ts'], outfile: 'dist/thread-host.js' }),
-  build({ ...esm, entryPoints: ['src/daemon/host/thread.ts'], outfile: 'dist/thread.js' }),
-  build({ ...esm, entryPoints: ['src/daemon/host/contract.ts'], outfile: 'dist/worker.js' }),
-  build({ ...esm, entryPoints: ['src/shared/client.ts'], outfile: 'dist/client.js', packages: 'external' }),
+  build({ ...cjs, ...small, entryPoints: ['src/cli/main.ts'], outfile: 'dist.next/cli.cjs' }),
+  build({ ...cjs, entryPoints: ['src/daemon/main.ts'], outfile: 'dist.next/daemon.cjs' }),
+  build({ ...cjs, entryPoints: ['src/daemon/shim/main.ts'], outfile: 'dist.next/shim.cjs' }),
+  build({ ...esm, entryPoints: ['src/daemon/host/main.ts'], outfile: 'dist.next/host.js' }),
+  build({ ...esm, entryPoints: ['src/daemon/host/thread-host.ts'], outfile: 'dist.next/thread-host.js' }),
+  build({ ...esm, entryPoints: ['src/daemon/host/thread.ts'], outfile: 'dist.next/thread.js' }),
+  build({ ...esm, entryPoints: ['src/daemon/host/contract.ts'], outfile: 'dist.next/worker.js' }),
+  build({ ...esm, entryPoints: ['src/shared/client.ts'], outfile: 'dist.next/client.js', packages: 'external' }),
 ]);
 
 // What an old Node can read: it is told in words that it is too old, not by a syntax error of what follows.
-const launcher = (name, program) => `#!/usr/bin/env node
+const versionCheck = (name) => `#!/usr/bin/env node
 var major = parseInt(process.versions.node, 10);
 if (major < 24) {
   process.stderr.write(
     '${name}: needs Node.js 24 or newer, this is ' + process.version + '. Install a newer one, or put it first on PATH\\n'
   );
   process.exit(125);
-} else {
-  require('./${program}');
 }
 `;
-const bins = { workerctl: 'cli.cjs', workerd: 'daemon.cjs' };
+// Compiled code is kept in the home, where it is ours alone: whoever can write a code cache can run code.
+const codeCache = `
+(function () {
+  var fs = require('fs');
+  var path = require('path');
+  var env = process.env;
+  var words = process.argv.slice(2);
+  var end = words.indexOf('--');
+  var at = words.indexOf('--home');
+  var home = at !== -1 && (end === -1 || at < end) ? words[at + 1] : env.WORKERD_HOME;
+  var uid = process.getuid ? process.getuid() : -1;
+  if (!home) {
+    var state = env.XDG_STATE_HOME && env.XDG_STATE_HOME[0] === '/' ? env.XDG_STATE_HOME : (env.HOME || '') + '/.local/state';
+    home = uid === 0 ? '/var/lib/workerd' : state + '/workerd';
+  }
+  var cache = path.resolve(home, 'cache');
+  try {
+    var closed = [path.dirname(cache), cache].every(function (directory) {
+      var stat = fs.lstatSync(directory);
+      return stat.isDirectory() && stat.uid === uid && (stat.mode & 18) === 0;
+    });
+    if (closed) require('module').enableCompileCache(cache);
+  } catch (error) {
+    // No home yet: nothing to gain.
+  }
+})();
+`;
+const bins = { workerctl: `${codeCache}require('./cli.cjs');\n`, workerd: `${codeCache}require('./daemon.cjs');\n` };
 const linkDirectory = join(root, 'node_modules', '.bin');
 for (const [name, program] of Object.entries(bins)) {
-  const path = join(dist, `${name}.cjs`);
-  writeFileSync(path, launcher(name, program));
+  const path = join(next, `${name}.cjs`);
+  writeFileSync(path, `${versionCheck(name)}${program}`);
   chmodSync(path, 0o755);
   if (!existsSync(linkDirectory)) continue;
   // In a clone the package's own programs are at hand as those of its dependencies are: `npx workerctl`.
@@ -56,4 +79,10 @@ for (const [name, program] of Object.entries(bins)) {
   symlinkSync(join('..', '..', 'dist', `${name}.cjs`), link);
 }
 
-execFileSync(join(linkDirectory, 'tsc'), ['-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
+const tsc = join(linkDirectory, 'tsc');
+execFileSync(tsc, ['-p', 'tsconfig.build.json', '--outDir', join(next, 'types')], { cwd: root, stdio: 'inherit' });
+const old = join(root, 'dist.old');
+rmSync(old, { recursive: true, force: true });
+if (existsSync(dist)) renameSync(dist, old);
+renameSync(next, dist);
+rmSync(old, { recursive: true, force: true });

@@ -2,8 +2,9 @@
  * Starting the daemon for a verb that needs one: in a session of its own, with none of the caller's descriptors, and
  * waiting until it answers. Where a service manager runs it, it is waited for and none is started.
  */
-import { closeSync, existsSync, readdirSync, readFileSync } from 'node:fs';
-import { type Client, type ConnectOptions, connect, unreachable } from '../shared/client.ts';
+import { existsSync, readFileSync } from 'node:fs';
+import { type Client, unreachable } from '../shared/client.ts';
+import { closeInherited } from '../shared/descriptors.ts';
 import { WorkerdError } from '../shared/errors.ts';
 import type { Places } from '../shared/paths.ts';
 
@@ -16,7 +17,7 @@ export interface AutostartOptions {
   /** The bundle of the daemon. */
   readonly program: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly connect: ConnectOptions;
+  readonly connect: () => Promise<Client>;
   readonly signal: AbortSignal;
   /** Told once, when this call started one. */
   readonly onStarted: (pid: number) => void;
@@ -31,21 +32,25 @@ export const connectOrStart = async (options: AutostartOptions): Promise<Client>
   if (existsSync(options.places.serviceMark)) return untilConnected(options);
   const readiness = await startDaemon(options);
   if (readiness.kind === 'failed') {
-    throw new WorkerdError('daemon.unreachable', `cannot start the daemon: ${readiness.why}`, {
-      reason: 'no socket',
-      socket: options.places.socket,
-    });
+    throw new WorkerdError(
+      'daemon.unreachable',
+      `cannot start the daemon: ${readiness.why}. To see it in full: workerd start`,
+      {
+        reason: 'no socket',
+        socket: options.places.socket,
+      },
+    );
   }
   if (readiness.kind === 'ready') options.onStarted(readiness.pid);
   return untilConnected(options);
 };
 
 /** Tries again at once, then less and less often, for 5 s: another client's daemon is on its way. */
-const untilConnected = async ({ places, connect: to, signal }: AutostartOptions): Promise<Client> => {
+const untilConnected = async ({ places, connect, signal }: AutostartOptions): Promise<Client> => {
   const deadline = performance.now() + answerWithinMs;
   for (let pauseMs = 10; ; pauseMs = Math.min(50, pauseMs * 1.5)) {
     try {
-      return await connect({ ...to, signal });
+      return await connect();
     } catch (error) {
       signal.throwIfAborted();
       const waiting = error instanceof WorkerdError && error.data['reason'] === 'no socket';
@@ -60,7 +65,8 @@ const startDaemon = async (options: AutostartOptions): Promise<Readiness> => {
   const { places, program, env, signal } = options;
   // Only here: most calls find a daemon and need no child process.
   const { spawn } = process.getBuiltinModule('node:child_process');
-  closeInherited();
+  // What this process was given above descriptor 15 Node would pass on.
+  closeInherited(undefined);
   const daemon = [process.execPath, program, 'start', '--background', '--home', places.home, '--socket', places.socket];
   const child = spawn('/bin/sh', ['-c', '"$@" </dev/null >/dev/null 2>&1 &', 'sh', ...daemon, '--ready-fd', '3'], {
     cwd: '/',
@@ -126,22 +132,3 @@ const cleanEnvironment = (env: Readonly<Record<string, string | undefined>>): No
   Object.fromEntries(
     Object.entries(env).filter(([key]) => !notForTheDaemon.test(key) && !ofAWorker.test(key)),
   ) as NodeJS.ProcessEnv;
-
-/** Node passes on what it was itself given above descriptor 15; the daemon must hold nothing of the caller's. */
-const closeInherited = (): void => {
-  let descriptors: readonly string[];
-  try {
-    descriptors = readdirSync('/proc/self/fd');
-  } catch {
-    return;
-  }
-  for (const descriptor of descriptors.map(Number).filter((number) => number > 2)) {
-    try {
-      const flags = /^flags:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8'))?.[1];
-      const closedOnExec = flags !== undefined && (Number.parseInt(flags, 8) & 0o2000000) !== 0;
-      if (flags !== undefined && !closedOnExec) closeSync(descriptor);
-    } catch {
-      // It was the descriptor of the listing itself.
-    }
-  }
-};

@@ -2,14 +2,7 @@
  * What every verb is given: where to write, how to paint, the connection (opened when first asked for, the daemon
  * started where that is allowed), and the signal that Ctrl-C sets.
  */
-import {
-  type Client,
-  type ConnectOptions,
-  connect,
-  type MethodName,
-  type ParamsInput,
-  type Result,
-} from '../shared/client.ts';
+import { type Client, connectTo, type MethodName, type ParamsInput, type Result } from '../shared/client.ts';
 import { WorkerdError } from '../shared/errors.ts';
 import { type Places, resolvePlaces } from '../shared/paths.ts';
 import type { Args } from './args.ts';
@@ -101,10 +94,10 @@ export class Context {
   }
 
   async #open(): Promise<Client> {
-    const { socket, home } = this.places;
-    const to: ConnectOptions = { home, socket, client: 'workerctl', via: `workerctl ${this.verb}` };
+    const { socket } = this.places;
+    const to = { client: 'workerctl', via: `workerctl ${this.verb}`, signal: this.signal };
     try {
-      return await connect({ ...to, signal: this.signal });
+      return await connectTo(socket, to);
     } catch (error) {
       if (!(error instanceof WorkerdError) || this.#noAutostart || !this.#mayStart(error)) throw error;
       const { connectOrStart } = await import('./autostart.ts');
@@ -112,7 +105,7 @@ export class Context {
         places: this.places,
         program: this.io.daemonProgram(),
         env: this.io.env,
-        connect: to,
+        connect: () => connectTo(socket, to),
         signal: this.signal,
         onStarted: (pid) => this.note(`started the daemon (pid ${pid})`),
       });

@@ -6,7 +6,7 @@ import type { WorkerView } from '../shared/worker.ts';
 const numbers: Readonly<Record<string, number>> = constants.signals;
 
 /** 128+n for signal n; 127 program missing, 126 any other spawn failure; `null`: it never ran. */
-export const exitCodeOf = ({ exit, spec }: Pick<WorkerView, 'exit' | 'spec'>): number | null => {
+export const exitCodeOf = ({ exit }: Pick<WorkerView, 'exit'>): number | null => {
   if (exit === null) return null;
   switch (exit.kind) {
     case 'code':
@@ -14,7 +14,8 @@ export const exitCodeOf = ({ exit, spec }: Pick<WorkerView, 'exit' | 'spec'>): n
     case 'signal':
       return 128 + (numbers[exit.signal] ?? 0);
     case 'spawn-failed':
-      return exit.errno === 'ENOENT' && !isAboutDirectory(exit.message, spec.cwd) ? 127 : 126;
+      // A missing directory is ENOENT as well, and no missing program.
+      return exit.errno === 'ENOENT' && !exit.message.startsWith('cannot start in ') ? 127 : 126;
     case 'error':
       return exitCodes.failed;
     case 'returned':
@@ -27,7 +28,3 @@ export const exitCodeOf = ({ exit, spec }: Pick<WorkerView, 'exit' | 'spec'>): n
       return exit satisfies never;
   }
 };
-
-/** A missing working directory is ENOENT as well; the message names what is missing. */
-const isAboutDirectory = (message: string, cwd: string | null): boolean =>
-  /\b(?:working directory|cwd|chdir)\b/i.test(message) || (cwd !== null && message.endsWith(cwd));

@@ -2,8 +2,7 @@
  * The world as the CLI sees it: three streams, the environment, signals. `processIo` is the real one; tests bring
  * their own. Output is written at once and whole; a reader that has gone is said as `BrokenPipe`.
  */
-import { writeSync } from 'node:fs';
-import { isatty } from 'node:tty';
+import { fstatSync, writeSync } from 'node:fs';
 
 export interface Output {
   readonly isTty: boolean;
@@ -36,12 +35,23 @@ export class BrokenPipe extends Error {
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 
 /** A terminal or pipe that others made non-blocking answers EAGAIN when it is full: waited for, briefly and again. */
-const pause = new Int32Array(new SharedArrayBuffer(4));
+const pause = (): void => {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
+};
+
+/** Most output goes to a file or a pipe, and node:tty need not be loaded to know that. */
+const isTerminal = (fd: number): boolean => {
+  try {
+    return fstatSync(fd).isCharacterDevice() && process.getBuiltinModule('node:tty').isatty(fd);
+  } catch {
+    return false;
+  }
+};
 
 const makeOutput = (fd: 1 | 2): Output => ({
-  isTty: isatty(fd),
+  isTty: isTerminal(fd),
   size() {
-    if (!isatty(fd)) return null;
+    if (!this.isTty) return null;
     const { columns = 80, rows = 24 } = fd === 1 ? process.stdout : process.stderr;
     return { columns, rows };
   },
@@ -51,7 +61,7 @@ const makeOutput = (fd: 1 | 2): Output => ({
       try {
         rest = rest.subarray(writeSync(fd, rest));
       } catch (error) {
-        if (codeOf(error) === 'EAGAIN') Atomics.wait(pause, 0, 0, 2);
+        if (codeOf(error) === 'EAGAIN') pause();
         else if (codeOf(error) === 'EPIPE' || codeOf(error) === 'EIO') throw new BrokenPipe();
         else if (codeOf(error) === 'EBADF') return;
         else throw error;

@@ -8,9 +8,8 @@ import { run } from './run.ts';
 const daemonProgram = (): string => join(dirname(realpathSync(process.argv[1] ?? '.')), 'workerd.cjs');
 
 const main = async (): Promise<void> => {
-  process.exitCode = await run(process.argv.slice(2), processIo(daemonProgram));
-  // All is said: whatever may still be open (a half-closed socket) is not waited for longer than this.
-  setTimeout(() => process.exit(), 300).unref();
+  // All is written by now, since output is synchronous; so nothing that is still open is waited for.
+  process.exit(await run(process.argv.slice(2), processIo(daemonProgram)));
 };
 
 void main();

@@ -114,9 +114,13 @@ const fault = (error: unknown): WorkerdError => {
     error instanceof Error ? (process.env['WORKERD_TRACE'] === '1' ? error.stack : error.message) : String(error);
   const code = (error as NodeJS.ErrnoException | null)?.code;
   const exitCode = code === 'EACCES' || code === 'EPERM' ? 77 : 125;
-  return new WorkerdError('internal', `${text}${exitCode === 125 ? ' (this is a fault of workerctl itself)' : ''}`, {
-    exitCode,
-  });
+  return new WorkerdError(
+    'internal',
+    code === undefined ? `${text} (this is a fault of workerctl itself)` : String(text),
+    {
+      exitCode,
+    },
+  );
 };
 
 /** Before anything is parsed: the form that an error of parsing takes. */

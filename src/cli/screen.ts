@@ -80,7 +80,7 @@ export class Screen {
     const height = io.stdout.size()?.rows ?? 24;
     const lines = this.#frame(width, Math.max(1, height - 1));
     const up = this.#rowsAbove(width);
-    const text = `${up > 0 ? `\x1b[${up}A` : ''}\r${lines.map((line) => `${line}\x1b[K\n`).join('')}\x1b[J`;
+    const text = `${up > 0 ? `\x1b[${up}A` : ''}\r${lines.map((line) => `\x1b[2K${line}\n`).join('')}\x1b[J`;
     this.#lines = lines;
     this.#width = width;
     try {

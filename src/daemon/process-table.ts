@@ -26,8 +26,8 @@ const buffer = Buffer.allocUnsafe(256 * 1024);
 const marker = Buffer.from(`${runMarker}=`);
 const shownCommandLength = 200;
 
-/** A small file of /proc, or `null`; the bytes are only good until the next call. */
-const readProc = (path: string): Buffer | null => {
+/** A file of /proc, or `null`; the bytes are only good until the next call. Short ones come whole in one read. */
+const readProc = (path: string, isShort: boolean): Buffer | null => {
   let fd: number;
   try {
     fd = openSync(path, 'r');
@@ -38,8 +38,8 @@ const readProc = (path: string): Buffer | null => {
     let length = 0;
     while (length < buffer.length) {
       const read = readSync(fd, buffer, length, buffer.length - length, null);
-      if (read === 0) break;
       length += read;
+      if (read === 0 || isShort) break;
     }
     return buffer.subarray(0, length);
   } catch {
@@ -50,7 +50,7 @@ const readProc = (path: string): Buffer | null => {
 };
 
 export const readStat = (pid: number): ProcessStat | null => {
-  const bytes = readProc(`/proc/${pid}/stat`);
+  const bytes = readProc(`/proc/${pid}/stat`, true);
   if (bytes === null || bytes.length === 0) return null;
   // The program's name may hold anything, also ") ": what counts comes after its last parenthesis.
   const fields = bytes.toString('latin1', bytes.lastIndexOf(0x29) + 2).split(' ');
@@ -71,7 +71,7 @@ const isGone = (stat: ProcessStat): boolean => stat.state === 'Z' || stat.state 
 
 /** The run whose marker the process carries in its environment, as it was at its exec. */
 const runOf = (pid: number): string | null => {
-  const bytes = readProc(`/proc/${pid}/environ`);
+  const bytes = readProc(`/proc/${pid}/environ`, false);
   if (bytes === null) return null;
   for (let at = bytes.indexOf(marker); at !== -1; at = bytes.indexOf(marker, at + 1)) {
     if (at > 0 && bytes[at - 1] !== 0) continue;
@@ -82,7 +82,7 @@ const runOf = (pid: number): string | null => {
 };
 
 const commandOf = (pid: number): string => {
-  const bytes = readProc(`/proc/${pid}/cmdline`);
+  const bytes = readProc(`/proc/${pid}/cmdline`, true);
   const words = bytes === null ? '' : bytes.toString('utf8').replaceAll('\0', ' ').trim();
   const shown = words === '' ? `[pid ${pid}]` : words;
   return shown.length > shownCommandLength ? `${shown.slice(0, shownCommandLength)}…` : shown;

@@ -56,6 +56,14 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
     env: process.env,
     uid: process.getuid?.() ?? 0,
   });
+  return connectTo(path, options);
+};
+
+/** As `connect`, to a socket whose path is known. */
+export const connectTo = async (
+  path: string,
+  options: Omit<ConnectOptions, 'home' | 'socket'> = {},
+): Promise<Client> => {
   checkSocketPath(path);
   const socket = await openSocket(path, options.signal);
   return new Client(socket, path, options);
@@ -63,7 +71,7 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
 
 /** A full backlog answers EAGAIN at once: tried again, spread out, for 5 s. */
 const openSocket = async (path: string, signal: AbortSignal | undefined): Promise<Socket> => {
-  const deadline = performance.now() + answerWithinMs;
+  let deadline: number | null = null;
   for (;;) {
     signal?.throwIfAborted();
     try {
@@ -74,6 +82,8 @@ const openSocket = async (path: string, signal: AbortSignal | undefined): Promis
       if (code === 'EACCES' || code === 'EPERM') throw unreachable(path, 'permission denied');
       if (code === 'ECONNREFUSED' || code === 'ENOTSOCK') throw unreachable(path, 'no socket', true);
       if (code !== 'EAGAIN' && code !== 'ECONNRESET' && code !== 'EPIPE') throw unreachable(path, 'no socket');
+      // Only now: the global `performance` is loaded when first used, and most calls never come here.
+      deadline ??= performance.now() + answerWithinMs;
       if (performance.now() > deadline) throw unreachable(path, 'no answer in 5s');
       await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * 45));
     }

@@ -3,15 +3,10 @@
  * its input: it finds `constructor` on its method table, echoes any id, rejects on `null`), bounds batches, and
  * maps what handlers throw to error objects that tell a client what it needs and nothing else.
  */
-import {
-  type JSONRPCErrorResponse,
-  type JSONRPCID,
-  type JSONRPCRequest,
-  type JSONRPCResponse,
-  JSONRPCServer,
-} from 'json-rpc-2.0';
+import { type JSONRPCID, type JSONRPCRequest, type JSONRPCResponse, JSONRPCServer } from 'json-rpc-2.0';
 import { WorkerdError } from './errors.ts';
 import { limits } from './limits.ts';
+import { errorResponse } from './rpc-errors.ts';
 
 export type Handler<S> = (params: unknown, session: S) => unknown;
 
@@ -26,12 +21,6 @@ export interface GateOptions<S> {
 export type Admitted =
   | { readonly kind: 'call'; readonly request: JSONRPCRequest; readonly held: boolean }
   | { readonly kind: 'answer'; readonly response: JSONRPCResponse };
-
-export const errorResponse = (id: JSONRPCID, code: number, message: string, data?: unknown): JSONRPCErrorResponse => ({
-  jsonrpc: '2.0',
-  id,
-  error: data === undefined ? { code, message } : { code, message, data },
-});
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -19,27 +19,9 @@ import {
   pointBefore,
   readBytes,
 } from './log-file.ts';
+import { LineAssembler, type LogChunk, type LogLine } from './log-lines.ts';
 
-export interface LogChunk {
-  /** Milliseconds since the epoch. */
-  readonly at: number;
-  readonly stream: LogStream;
-  readonly bytes: Buffer;
-  readonly generation: number;
-  /** Of the first byte, from the start of the run's output. */
-  readonly offset: number;
-}
-
-export interface LogLine {
-  /** When its end was read. */
-  readonly at: number;
-  readonly stream: LogStream;
-  /** Without its newline. */
-  readonly line: Buffer;
-  /** No newline was seen (yet): the run ended so, or the line is longer than 64 KiB and goes on. */
-  readonly partial: boolean;
-  readonly generation: number;
-}
+export { LineAssembler, type LogChunk, type LogLine, maxLineBytes } from './log-lines.ts';
 
 export interface ChunkOptions {
   /** Offset in the run's output to start from. */
@@ -59,7 +41,6 @@ export interface LineOptions extends ChunkOptions {
   readonly generation?: number | undefined;
 }
 
-export const maxLineBytes = 64 * 1024;
 const readSize = 1024 * 1024;
 const firstReadSize = 64 * 1024;
 const idxReadSize = 32 * 1024;
@@ -255,81 +236,6 @@ export function* readChunks(directory: string, generation: number, options: Chun
 
 const isOlder = (directory: string, generation: number): boolean =>
   (listGenerations(directory).at(-1) ?? generation) > generation;
-
-/** Puts lines together, per stream. */
-export class LineAssembler {
-  readonly #held = new Map<LogStream, { parts: Buffer[]; bytes: number; last: LogChunk }>();
-
-  *push(chunk: LogChunk): Generator<LogLine> {
-    const { bytes, stream } = chunk;
-    let newline = -1;
-    for (let start = 0; start < bytes.length; ) {
-      if (newline < start) newline = bytes.indexOf(0x0a, start);
-      if (newline === -1) newline = Infinity;
-      const end = Math.min(newline, bytes.length);
-      const room = maxLineBytes - (this.#held.get(stream)?.bytes ?? 0);
-      if (end - start > room) {
-        const piece = this.#take(stream, bytes.subarray(start, start + room));
-        const whole = characterEnd(piece);
-        if (whole < piece.length) this.#hold(chunk, piece.subarray(whole));
-        yield lineOf(chunk, piece.subarray(0, whole), true);
-        start += room;
-      } else if (newline === Infinity) {
-        this.#hold(chunk, bytes.subarray(start));
-        return;
-      } else {
-        yield lineOf(chunk, this.#take(stream, bytes.subarray(start, end)), false);
-        start = end + 1;
-      }
-    }
-  }
-
-  /** The unfinished lines, once nothing more will come. */
-  *flush(): Generator<LogLine> {
-    const held = [...this.#held.values()].sort((a, b) => a.last.at - b.last.at);
-    for (const { last } of held) yield lineOf(last, this.#take(last.stream, Buffer.alloc(0)), true);
-  }
-
-  #hold(chunk: LogChunk, bytes: Buffer): void {
-    const held = this.#held.get(chunk.stream);
-    // A copy: a few bytes must not keep a read buffer of 1 MiB alive.
-    if (held === undefined) {
-      this.#held.set(chunk.stream, { parts: [Buffer.from(bytes)], bytes: bytes.length, last: chunk });
-      return;
-    }
-    held.parts.push(Buffer.from(bytes));
-    held.bytes += bytes.length;
-    held.last = chunk;
-  }
-
-  #take(stream: LogStream, last: Buffer): Buffer {
-    const held = this.#held.get(stream);
-    if (held === undefined) return last;
-    this.#held.delete(stream);
-    return Buffer.concat([...held.parts, last]);
-  }
-}
-
-const lineOf = ({ at, stream, generation }: LogChunk, line: Buffer, partial: boolean): LogLine => ({
-  at,
-  stream,
-  line,
-  partial,
-  generation,
-});
-
-/** How much of `bytes` does not end within a UTF-8 character. */
-const characterEnd = (bytes: Buffer): number => {
-  for (let back = 1; back <= 3 && back < bytes.length; back += 1) {
-    const byte = bytes[bytes.length - back] as number;
-    if (byte < 0x80) return bytes.length;
-    if (byte >= 0xc0) {
-      const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
-      return length > back ? bytes.length - back : bytes.length;
-    }
-  }
-  return bytes.length;
-};
 
 /** Lines of one run or of all, oldest first; the unfinished last ones of a run marked `partial`. */
 export function* readLines(directory: string, options: LineOptions = {}): Generator<LogLine> {

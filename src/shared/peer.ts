@@ -9,8 +9,9 @@ import type { Socket } from 'node:net';
 import { JSONRPCClient, type JSONRPCRequest, type JSONRPCResponse } from 'json-rpc-2.0';
 import { errorFromRpc, WorkerdError } from './errors.ts';
 import { FrameReader, isBlank, parseFrame } from './framing.ts';
-import { type Admitted, errorResponse, type Gate } from './gate.ts';
+import type { Admitted, Gate } from './gate.ts';
 import { limits } from './limits.ts';
+import { errorResponse } from './rpc-errors.ts';
 
 export interface PeerOptions<S> {
   /** Opened with `allowHalfOpen`, or the answers after the far end's FIN are lost. */

@@ -2,8 +2,8 @@
  * The end of a worker's log: its last lines, found from the back without reading the whole, and what is written from
  * now on, pushed by the file system's own notices and going on through every rotation of a run.
  */
-import { type FSWatcher, fstatSync, statSync, watch } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { fstatSync, statSync } from 'node:fs';
+import { DirectoryNotices } from './directory-notices.ts';
 import {
   closeSegment,
   type IndexEntry,
@@ -56,7 +56,9 @@ export const tailLines = (directory: string, count: number, options: TailOptions
   for (const generation of generations.toReversed()) {
     const end = endOf(directory, generation);
     if (end === null) continue;
-    const from = Number.isFinite(count) ? countBack(directory, generation, { ...options, count: count - lines.length, end }) : 0;
+    const from = Number.isFinite(count)
+      ? countBack(directory, generation, { ...options, count: count - lines.length, end })
+      : 0;
     const assembler = new LineAssembler();
     const found: LogLine[] = [];
     const keep = (line: LogLine) => {
@@ -92,7 +94,7 @@ interface BackOptions extends TailOptions {
 }
 
 /** How far beyond the lines wanted it is looked for what a stream that pauses had begun. */
-const extraBytes = 1024 * 1024;
+const extraBytes = 256 * 1024;
 
 /** An offset from which on the last `count` lines can be put together. */
 const countBack = (directory: string, generation: number, options: BackOptions): number => {
@@ -116,7 +118,12 @@ const countBack = (directory: string, generation: number, options: BackOptions):
   return 0;
 };
 
-const countSegmentBack = (open: OpenSegment, idx: number, counter: LineCounter, options: BackOptions): number | null => {
+const countSegmentBack = (
+  open: OpenSegment,
+  idx: number,
+  counter: LineCounter,
+  options: BackOptions,
+): number | null => {
   const entry: IndexEntry = { at: 0, mark: 0, value: 0, next: 0 };
   let before = indexEnd(idx).idxBytes;
   while (before > 0) {
@@ -228,7 +235,9 @@ export async function* followChunks(
   generation: number,
   options: FollowOptions,
 ): AsyncGenerator<readonly LogChunk[]> {
-  const notices = new Notices(directory, `${generation}.`, options);
+  const { signal, ended } = options;
+  const signals = ended === undefined ? [signal] : [signal, ended];
+  const notices = new DirectoryNotices(directory, `${generation}.`, signals);
   let reader: SegmentReader | null = null;
   try {
     while (!options.signal.aborted) {
@@ -290,74 +299,4 @@ export async function* followLines(
   }
   const rest = [...assembler.flush()];
   if (rest.length > 0 && !options.signal.aborted) yield rest;
-}
-
-/** Where the system has no notices left (`fs.inotify.max_user_instances`), it is looked this often instead. */
-const lookEveryMs = 250;
-
-/** Wakes a follower when something happened in the log's directory, or in its parent until it exists. */
-class Notices {
-  readonly #directory: string;
-  readonly #prefix: string;
-  readonly #signals: readonly AbortSignal[];
-  #watcher: FSWatcher | null = null;
-  #watched: bigint | null = null;
-  #noticed = false;
-  #wake: (() => void) | null = null;
-
-  constructor(directory: string, prefix: string, { signal, ended }: FollowOptions) {
-    this.#directory = directory;
-    this.#prefix = prefix;
-    this.#signals = ended === undefined ? [signal] : [signal, ended];
-    for (const one of this.#signals) one.addEventListener('abort', this.#notice);
-  }
-
-  readonly #notice = (): void => {
-    this.#noticed = true;
-    this.#wake?.();
-    this.#wake = null;
-  };
-
-  /** What happens from now on will wake; so look at the files after this. */
-  clear(): void {
-    this.#noticed = false;
-    const ino = statSync(this.#directory, { bigint: true, throwIfNoEntry: false })?.ino ?? null;
-    if (this.#watcher !== null && ino === this.#watched) return;
-    this.#watcher?.close();
-    this.#watched = ino;
-    const [place, prefix] =
-      ino === null ? [dirname(this.#directory), basename(this.#directory)] : [this.#directory, this.#prefix];
-    const own = basename(this.#directory);
-    try {
-      this.#watcher = watch(place, (_event, name) => {
-        if (name === null || name.startsWith(prefix) || name === own) this.#notice();
-      });
-      this.#watcher.on('error', () => this.#unwatch());
-    } catch {
-      this.#watcher = null;
-    }
-  }
-
-  next(): Promise<void> {
-    if (this.#noticed || this.#signals.some((signal) => signal.aborted)) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = this.#watcher === null ? setTimeout(this.#notice, lookEveryMs) : undefined;
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-
-  close(): void {
-    for (const one of this.#signals) one.removeEventListener('abort', this.#notice);
-    this.#unwatch();
-    this.#notice();
-  }
-
-  #unwatch(): void {
-    this.#watcher?.close();
-    this.#watcher = null;
-    this.#notice();
-  }
 }

@@ -1,5 +1,17 @@
 /** The log's writer against its readers: what goes in comes out, however it was cut, rotated, interrupted or harmed. */
-import { appendFileSync, linkSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -30,15 +42,34 @@ const writer = (more: { generation?: number; maxBytes?: number; files?: number }
     ...more,
   });
 
+/** A full disk is a small one of our own, where we may make one. */
+const canMount = (() => {
+  const place = mkdtempSync(join(tmpdir(), 'workerd-mount-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', place], { stdio: 'ignore' });
+    execFileSync('umount', [place]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
+})();
+
 const bytesOf = (stream?: 'stdout' | 'stderr', merge = false): Buffer =>
   Buffer.concat(
-    [...readChunks(directory, 1, { merge, ...(stream === undefined ? {} : { streams: [stream] }) })].map(({ bytes }) => bytes),
+    [...readChunks(directory, 1, { merge, ...(stream === undefined ? {} : { streams: [stream] }) })].map(
+      ({ bytes }) => bytes,
+    ),
   );
-const texts = (lines: Iterable<LogLine>): string[] => [...lines].map(({ line, partial }) => `${line}${partial ? '…' : ''}`);
+const texts = (lines: Iterable<LogLine>): string[] =>
+  [...lines].map(({ line, partial }) => `${line}${partial ? '…' : ''}`);
 
 const piece = fc.record({
   stream: fc.constantFrom('o' as const, 'e' as const),
-  bytes: fc.uint8Array({ minLength: 1, maxLength: 60 }).map((bytes) => Buffer.from(bytes.map((byte) => (byte < 60 ? 10 : byte)))),
+  bytes: fc
+    .uint8Array({ minLength: 1, maxLength: 60 })
+    .map((bytes) => Buffer.from(bytes.map((byte) => (byte < 60 ? 10 : byte)))),
 });
 
 describe('what was written', () => {
@@ -50,13 +81,18 @@ describe('what was written', () => {
         for (const { stream, bytes } of pieces) log.write(stream, bytes);
         log.close();
         const of = (stream?: 'o' | 'e') =>
-          Buffer.concat(pieces.filter((one) => stream === undefined || one.stream === stream).map(({ bytes }) => bytes));
+          Buffer.concat(
+            pieces.filter((one) => stream === undefined || one.stream === stream).map(({ bytes }) => bytes),
+          );
         expect(bytesOf()).toEqual(of());
         expect(bytesOf(undefined, true)).toEqual(of());
         expect(bytesOf('stdout')).toEqual(of('o'));
         expect(bytesOf('stderr')).toEqual(of('e'));
         expect(Buffer.concat(listSegments(directory).map(({ logPath }) => readFileSync(logPath)))).toEqual(of());
-        for (const [stream, mark] of [['stdout', 'o'], ['stderr', 'e']] as const) {
+        for (const [stream, mark] of [
+          ['stdout', 'o'],
+          ['stderr', 'e'],
+        ] as const) {
           const lines = [...readLines(directory, { generation: 1, streams: [stream] })];
           const parts = of(mark).toString('latin1').split('\n');
           if (parts.at(-1) === '') parts.pop();
@@ -102,7 +138,10 @@ describe('what was written', () => {
     for (let index = 0; index < 300; index += 1) second.write('o', Buffer.from('0123456789\n'));
     second.close();
     expect(listSegments(directory).every(({ generation }) => generation === 2)).toBe(true);
-    const total = listSegments(directory).reduce((sum, { logPath, idxPath }) => sum + statSync(logPath).size + statSync(idxPath).size, 0);
+    const total = listSegments(directory).reduce(
+      (sum, { logPath, idxPath }) => sum + statSync(logPath).size + statSync(idxPath).size,
+      0,
+    );
     expect(total).toBeLessThanOrEqual(2000);
   });
 
@@ -113,7 +152,12 @@ describe('what was written', () => {
     log.write('o', Buffer.from('\nend'));
     const lines = [...readLines(directory)];
     expect(lines.every(({ line }) => line.length <= 64 * 1024 && !line.toString().includes('\uFFFD'))).toBe(true);
-    expect(lines.slice(0, -1).map(({ line }) => line.toString()).join('')).toBe(text);
+    expect(
+      lines
+        .slice(0, -1)
+        .map(({ line }) => line.toString())
+        .join(''),
+    ).toBe(text);
     expect(lines.map(({ partial }) => partial)).toEqual([...lines.slice(0, -2).map(() => true), false, true]);
     log.close();
   });
@@ -270,6 +314,30 @@ describe('harm', () => {
     expect(bytesOf().toString()).toBe('kept');
     expect(readFileSync(join(directory, '1.idx'), 'latin1')).toMatch(/^\d+ ! 7\n\d+ o 4\n$/);
     expect(remarks).toHaveLength(2);
+  });
+
+  test.runIf(canMount)('a full disk costs bytes that are counted and marked, and is said once', () => {
+    mkdirSync(directory);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=100k', 'tmpfs', directory]);
+    try {
+      const log = writer();
+      for (let index = 0; index < 200; index += 1) log.write('o', Buffer.from(`${'x'.repeat(998)}\n`));
+      expect(log.droppedBytes).toBeGreaterThan(50_000);
+      const dropped = log.droppedBytes;
+      execFileSync('mount', ['-o', 'remount,size=1m', directory]);
+      log.write('e', Buffer.from('after\n'));
+      log.close();
+      expect(log.droppedBytes).toBe(dropped);
+      expect(bytesOf()).toHaveLength(200 * 999 - dropped + 6);
+      const marked = [...readFileSync(join(directory, '1.idx'), 'latin1').matchAll(/ ! (\d+)\n/g)].map(([, bytes]) =>
+        Number(bytes),
+      );
+      expect(marked.reduce((sum, bytes) => sum + bytes, 0)).toBe(dropped);
+      expect(remarks.length).toBeLessThanOrEqual(4);
+      expect(remarks.at(-1)).toMatch(/is written again/);
+    } finally {
+      execFileSync('umount', [directory]);
+    }
   });
 
   test('files are private', () => {

@@ -1,6 +1,6 @@
 /** A shim in a home of its own, and a small daemon's side of it. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,11 @@ const main = join(import.meta.dirname, '../../src/daemon/shim/main.ts');
 export const fixtures = join(import.meta.dirname, '../fixtures/workers');
 
 /** Waits for a condition, not for a time. */
-export const eventually = async <T>(what: string, look: () => T | null | undefined | false, withinMs = 8000): Promise<T> => {
+export const eventually = async <T>(
+  what: string,
+  look: () => T | null | undefined | false,
+  withinMs = 8000,
+): Promise<T> => {
   const deadline = performance.now() + withinMs;
   for (;;) {
     const found = look();
@@ -70,7 +74,6 @@ export class ShimHome {
   readonly home = mkdtempSync(join(tmpdir(), 'workerd-shim-'));
   readonly token = '0123456789abcdef'.repeat(4);
   readonly connections: Connection[] = [];
-  readonly #strays = new Set<number>();
   process: ChildProcess | null = null;
   stderr = '';
 
@@ -79,10 +82,14 @@ export class ShimHome {
   }
 
   async start(): Promise<void> {
+    const earlier = this.process;
+    // What a careless parent leaves open must not come through to workers.
+    const careless = openSync('/dev/null', 'r');
     const child = spawn(process.execPath, [main, '--home', this.home, '--ready-fd', '3'], {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', careless, careless, careless, careless],
       env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin' },
     });
+    closeSync(careless);
     this.process = child;
     child.stderr?.on('data', (chunk: Buffer) => {
       this.stderr += chunk.toString();
@@ -92,8 +99,9 @@ export class ShimHome {
       said += chunk.toString();
     });
     await eventually('the shim to be ready', () => {
-      if (child.exitCode !== null) throw new Error(`the shim ended at once: ${this.stderr}`);
-      return said.includes('"ready":true');
+      if (child.exitCode === null) return said.includes('"ready":true');
+      this.process = earlier;
+      throw new Error(`the shim ended at once: ${this.stderr}`);
     });
   }
 
@@ -155,11 +163,6 @@ export class ShimHome {
     return readdirSync(`/proc/${this.pid}/fd`);
   }
 
-  /** To be ended with the home, whatever the test came to. */
-  adoptStray(pid: number): void {
-    this.#strays.add(pid);
-  }
-
   async kill(): Promise<void> {
     const child = this.process;
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
@@ -168,13 +171,13 @@ export class ShimHome {
   }
 
   async remove(): Promise<void> {
-    for (const { facts } of this.connections) {
-      for (const fact of facts) if (fact.kind === 'spawned' && fact.pid !== null) this.#strays.add(fact.pid);
-    }
     await this.kill();
+    const pids = this.connections.flatMap(({ facts }) =>
+      facts.flatMap((fact) => (fact.kind === 'spawned' && fact.pid !== null ? [fact.pid] : [])),
+    );
     for (const { socket } of this.connections) socket.destroy();
-    for (const pid of this.#strays) {
-      if (!belongsHere(pid, this.#strays)) continue;
+    for (const pid of pids) {
+      if (!isWorker(pid)) continue;
       try {
         process.kill(-pid, 'SIGKILL');
       } catch {
@@ -186,7 +189,7 @@ export class ShimHome {
 }
 
 /** The pid is still one of a worker of ours: it carries the marker. */
-const belongsHere = (pid: number, _strays: ReadonlySet<number>): boolean => {
+const isWorker = (pid: number): boolean => {
   try {
     return readFileSync(`/proc/${pid}/environ`, 'latin1').includes('WORKERD_RUN=');
   } catch {

@@ -5,6 +5,7 @@ import type { WorkerView } from '../../shared/worker.ts';
 import type { Context } from '../context.ts';
 import { allWorkers, checkNames } from '../names.ts';
 import { tableText } from '../render/table.ts';
+import { oneLine } from '../render/text.ts';
 import type { Verb } from '../run.ts';
 
 export const status: Verb = {
@@ -67,7 +68,7 @@ const show = async (
 ): Promise<void> => {
   const [only] = workers;
   if (context.json) context.result({ workers, next: null });
-  else if (context.quiet) for (const view of workers) context.line(view.name);
+  else if (context.quiet) for (const view of workers) context.line(oneLine(view.name));
   else if (names.length === 1 && only !== undefined && !isGlob(names[0] ?? '')) {
     const { showBlock } = await import('../status-block.ts');
     await showBlock(context, only, showEnv);

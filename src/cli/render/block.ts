@@ -43,7 +43,7 @@ export const blockText = (view: WorkerView, options: BlockOptions): string => {
   const room = width === null ? Infinity : Math.max(20, width - label - 2);
   const color = phaseColour[view.phase];
   const since = isAlive(view.phase) ? view.startedAt : view.endedAt;
-  const head = `${style.paint(color, style.bullet)} ${style.paint('bold', view.name)} ${style.paint(color, phaseText(view))}`;
+  const head = `${style.paint(color, style.bullet)} ${style.paint('bold', oneLine(view.name))} ${style.paint(color, phaseText(view))}`;
   const when = since === null || view.phase === 'backoff' ? '' : ` since ${timeText(since)} (${agoText(since, now)})`;
   const lines = [
     `${head}${when}`,

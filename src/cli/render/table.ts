@@ -2,7 +2,18 @@
 import { isAlive, type WorkerView } from '../../shared/worker.ts';
 import { progressOf, progressText, rateOf, type Sample } from './progress.ts';
 import { phaseColour, type Style } from './style.ts';
-import { agoText, bytesText, clip, displayWidth, exitText, pad, stateText, uptimeText, valueText } from './text.ts';
+import {
+  agoText,
+  bytesText,
+  clip,
+  displayWidth,
+  exitText,
+  oneLine,
+  pad,
+  stateText,
+  uptimeText,
+  valueText,
+} from './text.ts';
 
 export interface TableOptions {
   readonly style: Style;
@@ -24,7 +35,7 @@ interface Column {
 
 const none = '-';
 const columns: readonly Column[] = [
-  { title: 'NAME', align: 'left', gives: 0, cell: (view) => view.name },
+  { title: 'NAME', align: 'left', gives: 0, cell: (view) => oneLine(view.name) },
   { title: 'PHASE', align: 'left', gives: 0, cell: (view) => phaseText(view) },
   { title: 'STATE', align: 'left', gives: 1, cell: (view, options) => summaryText(view, options) },
   { title: 'PID', align: 'right', gives: 2, cell: (view) => (view.pid === null ? none : String(view.pid)) },

@@ -82,7 +82,10 @@ export const parseUpLine = (line: Buffer): readonly UpMessage[] => {
 type Reader = (member: unknown, line: Readonly<Record<string, unknown>>) => UpMessage;
 
 const readers: readonly (readonly [string, Reader])[] = [
-  ['state', (state) => (isObject(state) ? { kind: 'state', patch: state as JsonObject } : rubbish('state', 'an object'))],
+  [
+    'state',
+    (state) => (isObject(state) ? { kind: 'state', patch: state as JsonObject } : rubbish('state', 'an object')),
+  ],
   ['progress', (progress) => readProgress(progress)],
   [
     'running',
@@ -112,7 +115,10 @@ const readers: readonly (readonly [string, Reader])[] = [
   ],
 ];
 
-const rubbish = (member: string, wanted: string): UpMessage => ({ kind: 'rubbish', why: `${member} must be ${wanted}` });
+const rubbish = (member: string, wanted: string): UpMessage => ({
+  kind: 'rubbish',
+  why: `${member} must be ${wanted}`,
+});
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -121,7 +127,8 @@ const readProgress = (progress: unknown): UpMessage => {
   if (!isObject(progress)) return rubbish('progress', 'an object');
   const { done, total = null, unit = null } = progress;
   if (typeof done !== 'number' || !Number.isFinite(done)) return rubbish('progress.done', 'a number');
-  if (total !== null && (typeof total !== 'number' || !Number.isFinite(total))) return rubbish('progress.total', 'a number');
+  if (total !== null && (typeof total !== 'number' || !Number.isFinite(total)))
+    return rubbish('progress.total', 'a number');
   if (unit !== null && typeof unit !== 'string') return rubbish('progress.unit', 'text');
   return { kind: 'state', patch: { progress: { done, total, unit } } };
 };

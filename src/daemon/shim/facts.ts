@@ -30,7 +30,11 @@ export class FactBook {
     const floor = Number(readText(this.#floorPath) ?? 0);
     const left = readText(this.#path);
     try {
-      if (left !== null) this.#facts = left.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Fact);
+      if (left !== null)
+        this.#facts = left
+          .split('\n')
+          .filter(Boolean)
+          .map((line) => JSON.parse(line) as Fact);
     } catch (error) {
       remark(`${this.#path} cannot be read (${String(error)}): what it told is lost. It is removed`);
     }

@@ -20,8 +20,8 @@ import type { Socket } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { resolvePlaces } from '../../shared/paths.ts';
-import { Endpoint } from './endpoint.ts';
 import { endAllRuns } from './ending.ts';
+import { Endpoint } from './endpoint.ts';
 import { FactBook } from './facts.ts';
 import { startTimeOf } from './identity.ts';
 import { RunTable } from './runs.ts';
@@ -125,7 +125,11 @@ const tokenIn = (path: string): string => {
       if (attempt > 0) throw new Error(`${path} holds no token: remove it and start again`);
     }
     try {
-      const descriptor = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+      const descriptor = openSync(
+        path,
+        constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+        0o600,
+      );
       const token = randomBytes(32).toString('hex');
       writeSync(descriptor, `${token}\n`);
       closeSync(descriptor);
@@ -190,7 +194,16 @@ const main = async (script: string): Promise<void> => {
   };
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
-  for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGALRM', 'SIGWINCH', 'SIGTSTP', 'SIGCONT'] as const) {
+  for (const signal of [
+    'SIGHUP',
+    'SIGUSR1',
+    'SIGUSR2',
+    'SIGPIPE',
+    'SIGALRM',
+    'SIGWINCH',
+    'SIGTSTP',
+    'SIGCONT',
+  ] as const) {
     process.on(signal, () => {});
   }
   const survive = (error: unknown) => logLine(`a fault: ${error instanceof Error ? error.stack : String(error)}`);

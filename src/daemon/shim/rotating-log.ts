@@ -5,8 +5,7 @@
  * marked in the index when logging goes on; a file that somebody deleted, renamed or cut is replaced within a second
  * of writing; all segments of a worker together keep within `files * maxBytes`.
  */
-import { closeSync, constants, fstatSync, ftruncateSync, mkdirSync, openSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, renameSync, statSync, writeSync } from 'node:fs';
 import {
   checkpointBytes,
   hasCode,
@@ -16,6 +15,7 @@ import {
   listSegments,
   segmentPaths,
 } from '../../shared/log-file.ts';
+import { endOfEarlier, healHalfRotation, inode, openOwn, remove, sizeOf } from './segment-files.ts';
 
 export interface RotatingLogOptions {
   readonly directory: string;
@@ -54,8 +54,12 @@ export class RotatingLog {
   /** Written to the log, but the disk had no room for the index line. */
   #owed = 0;
   #owedMark: IndexMark = 'o';
+  /** Of the piece at hand, what is in the log already. */
+  #written = 0;
+  /** Not yet marked in the index. */
   #dropped = 0;
   #droppedInAll = 0;
+  #droppedInStreak = 0;
   #lookedAt = 0;
   #failedOpenAt = 0;
   #complained = false;
@@ -95,8 +99,11 @@ export class RotatingLog {
       }
       while (rest.length > 0) rest = rest.subarray(this.#writePiece(mark, rest));
     } catch (error) {
-      this.#dropped += rest.length;
-      this.#droppedInAll += rest.length;
+      const lost = rest.length - this.#written;
+      this.#written = 0;
+      this.#dropped += lost;
+      this.#droppedInAll += lost;
+      this.#droppedInStreak += lost;
       this.#failed(error);
     }
   }
@@ -113,12 +120,6 @@ export class RotatingLog {
       this.#index(open, this.#owedMark, this.#owed);
       this.#owed = 0;
     }
-    if (this.#dropped > 0) {
-      this.#index(open, '!', this.#dropped);
-      this.#options.onRemark(`${this.#logPath} is written again; ${this.#dropped} bytes could not be`);
-      this.#dropped = 0;
-    }
-    this.#complained = false;
     const room = this.#options.maxBytes - this.#logBytes - this.#idxBytes - lineRoom;
     if (room < bytes.length && this.#logBytes > 0 && room < 1) {
       this.#rotate();
@@ -131,9 +132,17 @@ export class RotatingLog {
     // Taken back once the line is written: should that fail, the bytes are owed theirs.
     this.#owed = written;
     this.#owedMark = mark;
+    this.#written = written;
+    if (this.#dropped > 0) {
+      this.#index(open, '!', this.#dropped);
+      this.#dropped = 0;
+    }
     this.#index(open, mark, written);
     this.#owed = 0;
-    if (this.#othersBytes + this.#logBytes + this.#idxBytes > this.#options.files * this.#options.maxBytes) this.#prune();
+    this.#written = 0;
+    if (written === bytes.length) this.#resumed();
+    if (this.#othersBytes + this.#logBytes + this.#idxBytes > this.#options.files * this.#options.maxBytes)
+      this.#prune();
     return written;
   }
 
@@ -175,14 +184,16 @@ export class RotatingLog {
   #reopen(): void {
     this.#closeFiles();
     if (this.#mayCreate) mkdirSync(this.#options.directory, { recursive: true, mode: 0o700 });
-    this.#healHalfRotation();
+    healHalfRotation(this.#options.directory, this.#options.generation);
     const idx = openOwn(this.#idxPath);
     let log: number | null = null;
     try {
       if (statSync(this.#logPath, { throwIfNoEntry: false }) !== undefined) log = openOwn(this.#logPath);
       const logBytes = log === null ? 0 : fstatSync(log).size;
       const end = indexEnd(idx);
-      const known = this.#offset ?? (end.idxBytes === 0 ? this.#endOfEarlier() + logBytes : null);
+      const known =
+        this.#offset ??
+        (end.idxBytes === 0 ? endOfEarlier(this.#options.directory, this.#options.generation) + logBytes : null);
       const offset = known ?? Math.max(end.base + logBytes, end.offset);
       const fits = end.idxBytes > 0 ? end.offset <= offset && end.base + logBytes === offset : offset === logBytes;
       const now = Date.now();
@@ -208,27 +219,6 @@ export class RotatingLog {
       closeSync(idx);
       if (log !== null) closeSync(log);
       throw error;
-    }
-  }
-
-  /** A writer that died between its two renames left the index of the newest numbered segment behind. */
-  #healHalfRotation(): void {
-    const { directory, generation } = this.#options;
-    const newest = listSegments(directory, generation).findLast((segment) => segment.number !== null);
-    if (newest === undefined || exists(newest.idxPath) || exists(this.#logPath) || !exists(this.#idxPath)) return;
-    renameSync(this.#idxPath, newest.idxPath);
-  }
-
-  /** Where this run's numbered segments end in its output. */
-  #endOfEarlier(): number {
-    const { directory, generation } = this.#options;
-    const newest = listSegments(directory, generation).findLast((segment) => segment.number !== null);
-    if (newest === undefined || !exists(newest.idxPath)) return 0;
-    const idx = openSync(newest.idxPath, constants.O_RDONLY | constants.O_NOFOLLOW);
-    try {
-      return indexEnd(idx).offset;
-    } finally {
-      closeSync(idx);
     }
   }
 
@@ -262,6 +252,13 @@ export class RotatingLog {
     this.#closeFiles();
   }
 
+  #resumed(): void {
+    if (!this.#complained) return;
+    this.#complained = false;
+    this.#options.onRemark(`${this.#logPath} is written again; ${this.#droppedInStreak} bytes could not be`);
+    this.#droppedInStreak = 0;
+  }
+
   #failed(error: unknown): void {
     const full = hasCode(error, 'ENOSPC', 'EDQUOT');
     // A full disk may have room again with the next piece; anything else is begun anew.
@@ -272,7 +269,9 @@ export class RotatingLog {
     if (this.#complained) return;
     this.#complained = true;
     const why = error instanceof Error ? error.message : String(error);
-    this.#options.onRemark(`cannot write ${this.#logPath}: ${why}. Its bytes are dropped and counted until it can be written`);
+    this.#options.onRemark(
+      `cannot write ${this.#logPath}: ${why}. Its bytes are dropped and counted until it can be written`,
+    );
   }
 
   #closeFiles(): void {
@@ -288,31 +287,3 @@ export class RotatingLog {
     }
   }
 }
-
-/** Refuses what another planted under the name. */
-const openOwn = (path: string): number => {
-  const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW, 0o600);
-  const stat = fstatSync(descriptor);
-  const fault = !stat.isFile()
-    ? 'it is not a regular file'
-    : stat.uid !== process.geteuid?.()
-      ? 'it belongs to somebody else'
-      : stat.nlink > 1
-        ? 'it has another name elsewhere (a hard link)'
-        : null;
-  if (fault === null) return descriptor;
-  closeSync(descriptor);
-  throw new Error(`${fault}. Move ${path} out of ${dirname(path)}`);
-};
-
-const inode = (descriptor: number): bigint => fstatSync(descriptor, { bigint: true }).ino;
-const exists = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined;
-const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-
-const remove = (path: string): void => {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (!hasCode(error, 'ENOENT')) throw error;
-  }
-};

@@ -2,17 +2,13 @@
  * One run: its channels, its log, its published state, and how it ended. Keeps the order of facts that protocol.ts
  * promises: `spawned` first, `running` before `ready`, everything it wrote before `exited`, `exited` once and last.
  */
-import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
 import { constants as osConstants } from 'node:os';
-import { join } from 'node:path';
 import type { Exit, Json, JsonObject } from '../../shared/worker.ts';
+import { Channels } from './channels.ts';
 import { LineCutter, PublishedState, parseUpLine, resultFault, type UpMessage } from './control.ts';
 import type { NewFact } from './facts.ts';
 import { ageMs, isProven, startTimeOf } from './identity.ts';
-import { FifoReader, FifoWriter } from './pipes.ts';
-import { fifoNames, type RunStatus, type SpawnParams } from './protocol.ts';
-import { RotatingLog } from './rotating-log.ts';
-import type { Identity } from './spawn.ts';
+import type { RunStatus, SpawnParams } from './protocol.ts';
 
 export interface RunHooks {
   readonly tell: (fact: NewFact) => void;
@@ -24,19 +20,11 @@ export interface RunHooks {
   readonly closed: (run: Run) => void;
 }
 
-type Channel = keyof typeof fifoNames;
-const readerNames = ['out', 'err', 'up'] as const;
 const maxEarlyBytes = 1024 * 1024;
-
-/** The worker's ends of its FIFOs, until it has them. */
-export interface WorkerEnds {
-  readonly stdio: readonly (number | 'ignore')[];
-  readonly close: () => void;
-}
 
 export class Run {
   readonly order: SpawnParams;
-  readonly directory: string;
+  readonly channels: Channels;
   readonly #hooks: RunHooks;
   readonly #adopted: boolean;
   readonly #state: PublishedState;
@@ -51,20 +39,28 @@ export class Run {
   /** Said `ready` before `running`: told after it. */
   #readyEarly = false;
   #own: { readonly exit: Exit; readonly result: Json } | null = null;
-  #log: RotatingLog | null = null;
-  #readers: readonly FifoReader[] = [];
-  #down: FifoWriter | null = null;
-  #input: FifoWriter | null = null;
   #early: string[] = [];
   #earlyBytes = 0;
+  #toldClosed = false;
   /** The shim ends it because it is itself told to end. */
   endedByShim = false;
   released = false;
 
-  constructor(order: SpawnParams, directory: string, hooks: RunHooks, adopted?: { pid: number; startTime: number; revision: number }) {
+  constructor(
+    order: SpawnParams,
+    directory: string,
+    hooks: RunHooks,
+    adopted?: { pid: number; startTime: number; revision: number },
+  ) {
     this.order = order;
-    this.directory = directory;
     this.#hooks = hooks;
+    this.channels = new Channels(order, directory, {
+      onControl: (bytes) => {
+        if (this.#phase !== 'exited') this.#cutter.push(bytes);
+      },
+      onEnd: () => this.#closeIfEnded(),
+      onRemark: (message) => hooks.remark(order.run, message),
+    });
     this.#adopted = adopted !== undefined;
     this.#state = new PublishedState(adopted?.revision);
     this.#cutter = new LineCutter(
@@ -98,89 +94,16 @@ export class Run {
     return this.#adopted;
   }
   get closed(): boolean {
-    return this.exited && this.#readers.every((reader) => reader.ended);
+    return this.exited && this.channels.ended;
   }
   get state(): PublishedState {
     return this.#state;
   }
 
-  path(channel: Channel): string {
-    return join(this.directory, fifoNames[channel]);
-  }
-
-  get fifoPaths(): readonly string[] {
-    const channels: readonly Channel[] = ['out', 'err', 'up', 'down'];
-    return (this.order.stdin ? [...channels, 'in' as const] : channels).map((channel) => this.path(channel));
-  }
-
-  makeDirectory(): void {
-    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
-  }
-
-  removeDirectory(): void {
-    rmSync(this.directory, { recursive: true, force: true });
-  }
-
-  chown({ uid, gid }: Identity): void {
-    for (const path of this.fifoPaths) chownSync(path, uid, gid);
-  }
-
-  /** The worker's ends; opened before ours, or ours would meet the end of file. */
-  openWorkerEnds(): WorkerEnds {
-    const opened: number[] = [];
-    const open = (channel: Channel, flags: number): number => {
-      const descriptor = openSync(this.path(channel), flags | constants.O_NOFOLLOW);
-      opened.push(descriptor);
-      return descriptor;
-    };
-    const close = () => {
-      for (const descriptor of opened) closeSync(descriptor);
-    };
-    // Programs of any language expect descriptors that block; our hosts ask for ones that do not.
-    const control = constants.O_RDWR | (this.order.kind === 'command' ? 0 : constants.O_NONBLOCK);
-    try {
-      const out = open('out', constants.O_RDWR);
-      const err = open('err', constants.O_RDWR);
-      const up = open('up', control);
-      const down = open('down', control);
-      if (!this.order.stdin) return { stdio: ['ignore', out, err, up, down], close };
-      this.#input = new FifoWriter(this.path('in'));
-      return { stdio: [open('in', constants.O_RDONLY), out, err, up, down], close };
-    } catch (error) {
-      close();
-      throw error;
-    }
-  }
-
-  /** Our ends, and the log. A thread opens its own by name, whenever it comes to it. */
-  openOwnEnds(): void {
-    const { directory, maxBytes, files } = this.order.log;
-    const keepOpen = this.order.kind === 'thread';
-    const opened: FifoReader[] = [];
-    this.#log = new RotatingLog({
-      directory,
-      generation: this.order.generation,
-      maxBytes,
-      files,
-      onRemark: (message) => this.#hooks.remark(this.id, message),
-    });
-    const takers = {
-      out: (bytes: Buffer) => this.#log?.write('o', bytes),
-      err: (bytes: Buffer) => this.#log?.write('e', bytes),
-      up: (bytes: Buffer) => {
-        if (this.#phase !== 'exited') this.#cutter.push(bytes);
-      },
-    };
-    this.#readers = opened;
-    for (const name of readerNames) {
-      const onBytes = takers[name];
-      opened.push(
-        new FifoReader({ path: this.path(name), onBytes, onEnd: () => this.#ended(), keepOpen, gently: name === 'up' }),
-      );
-    }
-    this.#down = new FifoWriter(this.path('down'));
-    if (this.order.stdin && this.#input === null) this.#input = new FifoWriter(this.path('in'));
-    for (const text of this.#early.splice(0)) this.#down.write(text);
+  /** Reads from now on; what was to go down to it before goes now. */
+  open(): void {
+    this.channels.openOwnEnds();
+    for (const text of this.#early.splice(0)) this.channels.down(text);
   }
 
   /** `spawned`, and what it implies. For a thread, pid and start time are its host's. */
@@ -241,15 +164,12 @@ export class Run {
   send(message: JsonObject): boolean {
     if (this.#phase === 'exited') return false;
     const text = `${JSON.stringify(message)}\n`;
-    if (this.#down !== null) return this.#down.write(text);
+    const delivered = this.channels.down(text);
+    if (delivered !== null) return delivered;
     this.#earlyBytes += text.length;
     if (this.#phase !== 'waiting' || this.#earlyBytes > maxEarlyBytes) return false;
     this.#early.push(text);
     return true;
-  }
-
-  input(text: string): boolean {
-    return this.#input?.write(text) ?? false;
   }
 
   /** A patch from outside; the worker hears of it. Gives back why it was refused. */
@@ -280,28 +200,25 @@ export class Run {
     };
   }
 
-  /** The daemon has closed it: its log goes on for what still writes to it, but not into a directory that was removed. */
+  /** The daemon has closed it. */
   release(): void {
     this.released = true;
-    this.#log?.createNoMore();
+    this.channels.createNoMore();
   }
 
   closeAll(): void {
-    for (const reader of this.#readers) reader.close();
-    this.#closeWriters();
-    this.#log?.close();
-    this.#log = null;
-    if (this.exited) this.#hooks.closed(this);
+    this.channels.closeAll();
+    this.#closeIfEnded();
   }
 
   #drain(): void {
-    for (const reader of this.#readers) reader.drain();
+    this.channels.drain();
     this.#cutter.end();
   }
 
   #conclude(exit: Exit): void {
     this.#phase = 'exited';
-    this.#closeWriters();
+    this.channels.closeWriters();
     this.#hooks.tell({
       run: this.id,
       kind: 'exited',
@@ -315,22 +232,11 @@ export class Run {
     });
   }
 
-  #closeWriters(): void {
-    this.#down?.close();
-    this.#input?.close();
-    this.#down = null;
-    this.#input = null;
-  }
-
-  /** A grandchild may hold the pipes for long after: read on until the last one has let go. */
-  #ended(): void {
-    if (this.exited) this.#closeIfEnded();
-  }
-
+  /** A grandchild may hold the pipes for long after the end: they are read until the last one has let go. */
   #closeIfEnded(): void {
-    if (!this.closed || this.#log === null) return;
-    this.#log.close();
-    this.#log = null;
+    if (!this.closed || this.#toldClosed) return;
+    this.#toldClosed = true;
+    this.channels.closeLog();
     this.#hooks.closed(this);
   }
 
@@ -357,7 +263,10 @@ export class Run {
         else this.#readyEarly = true;
         return;
       case 'exit': {
-        if (kind !== 'module' && kind !== 'thread') return this.#rubbish('only module workers say how they ended');
+        if (kind !== 'module' && kind !== 'thread') {
+          this.#rubbish('only module workers say how they ended');
+          return;
+        }
         if (this.#own !== null) return;
         const fault = resultFault(message.result);
         if (fault !== null) this.#refuse('result', fault);
@@ -372,7 +281,7 @@ export class Run {
         this.#rubbish(message.why);
         return;
       default:
-        return message satisfies never;
+        message satisfies never;
     }
   }
 

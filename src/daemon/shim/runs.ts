@@ -90,7 +90,7 @@ export class RunTable {
     if (this.#runs.has(order.run)) return;
     const run = this.#create(order, { pid: order.pid, startTime: order.startTime, revision: order.revision });
     try {
-      run.openOwnEnds();
+      run.open();
     } catch (error) {
       this.#options.remark(run.id, `cannot read on what ${order.name} writes: ${failureOf(error).message}`);
     }
@@ -151,7 +151,7 @@ export class RunTable {
   async close(): Promise<void> {
     for (const run of [...this.#runs.values(), ...this.#lingering]) {
       run.closeAll();
-      run.removeDirectory();
+      run.channels.removeDirectory();
     }
     await this.#pool.close();
   }
@@ -181,13 +181,13 @@ export class RunTable {
 
   async #startProcess(run: Run): Promise<void> {
     const program = await prepare(run.order);
-    run.makeDirectory();
-    await this.#pool.take(run.fifoPaths);
+    run.channels.makeDirectory();
+    await this.#pool.take(run.channels.paths);
     if (this.#ending) throw toldToEnd();
-    if (program.identity !== null) run.chown(program.identity);
-    const ends = run.openWorkerEnds();
+    if (program.identity !== null) run.channels.chown(program.identity);
+    const ends = run.channels.openWorkerEnds();
     try {
-      run.openOwnEnds();
+      run.open();
       const pid = execute(program, run.order, [...ends.stdio], {
         onExit: (code, signal) => {
           this.#concludeThreads(run);
@@ -202,13 +202,13 @@ export class RunTable {
   }
 
   async #startThread(run: Run, hostId: string): Promise<void> {
-    run.makeDirectory();
-    await this.#pool.take(run.fifoPaths);
+    run.channels.makeDirectory();
+    await this.#pool.take(run.channels.paths);
     if (this.#ending) throw toldToEnd();
-    run.openOwnEnds();
+    run.open();
     const host = this.#runs.get(hostId);
     run.spawned(host?.pid ?? null, host?.startTime ?? null);
-    const [out, err, up, down] = (['out', 'err', 'up', 'down'] as const).map((channel) => run.path(channel));
+    const [out, err, up, down] = (['out', 'err', 'up', 'down'] as const).map((channel) => run.channels.path(channel));
     const launch = { launch: run.order.launch, run: run.id, fifos: { out, err, up, down } } as JsonObject;
     if (host === undefined || !host.alive || !host.send(launch)) run.endedAs(hostDied);
   }
@@ -223,7 +223,7 @@ export class RunTable {
   #forgetIfDone(run: Run): void {
     if (!run.released || !run.closed) return;
     this.#lingering.delete(run);
-    run.removeDirectory();
+    run.channels.removeDirectory();
   }
 
   #exited(): void {

@@ -103,7 +103,8 @@ export class ShimServer {
   }
 
   remark(run: string | null, message: string): void {
-    for (const { told, peer } of this.#sessions) if (told !== null && !peer.backlogged) peer.notify('remark', { run, message });
+    for (const { told, peer } of this.#sessions)
+      if (told !== null && !peer.backlogged) peer.notify('remark', { run, message });
   }
 
   get listened(): boolean {
@@ -178,7 +179,7 @@ export class ShimServer {
       }),
       input: greeted((params) => {
         const { run, text } = orders.inputOrder(params);
-        return { delivered: runs.get(run).input(text) };
+        return { delivered: runs.get(run).channels.input(text) };
       }),
       publish: greeted((params) => {
         const { run, patch } = orders.publishOrder(params);

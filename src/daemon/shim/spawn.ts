@@ -3,7 +3,7 @@
  * (the program may be started through a wrapper, whose own exec always succeeds); a throw, an 'error' event and a
  * half-made child are one thing: a failure with its errno.
  */
-import { type ChildProcess, execFile, spawn, type StdioOptions } from 'node:child_process';
+import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { getSystemErrorMessage, promisify } from 'node:util';
@@ -28,12 +28,17 @@ export class SpawnError extends Error {
 export const failureOf = (error: unknown): SpawnFailure => {
   if (error instanceof SpawnError) return error.failure;
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'ERR_INVALID_ARG_VALUE') return { errno: 'EINVAL', message: 'an argument or the environment holds a NUL' };
-  if (code === 'E2BIG') return { errno: 'E2BIG', message: 'the arguments and the environment are too long for the system' };
+  if (code === 'ERR_INVALID_ARG_VALUE')
+    return { errno: 'EINVAL', message: 'an argument or the environment holds a NUL' };
+  if (code === 'E2BIG')
+    return { errno: 'E2BIG', message: 'the arguments and the environment are too long for the system' };
   if (code === 'EMFILE' || code === 'ENFILE') {
-    return { errno: code, message: 'no descriptors are left for its pipes: stop some workers or raise the limit of open files' };
+    return {
+      errno: code,
+      message: 'no descriptors are left for its pipes: stop some workers or raise the limit of open files',
+    };
   }
-  return { errno: code ?? 'UNKNOWN', message: message ?? String(error) };
+  return { errno: typeof code === 'string' ? code : 'UNKNOWN', message: message ?? String(error) };
 };
 
 export interface Identity {
@@ -53,7 +58,8 @@ export interface Program {
 /** Throws a SpawnError for what can be known before. */
 export const prepare = async (order: SpawnParams): Promise<Program> => {
   const strings = [...order.argv, order.cwd, ...Object.entries(order.env).flat()];
-  if (strings.some((text) => text.includes('\0'))) throw new SpawnError('EINVAL', 'an argument or the environment holds a NUL');
+  if (strings.some((text) => text.includes('\0')))
+    throw new SpawnError('EINVAL', 'an argument or the environment holds a NUL');
   checkDirectory(order.cwd);
   const found = findProgram(order);
   checkInterpreter(found.path, order.cwd, 0);
@@ -202,7 +208,8 @@ const limiter = (openFiles: number): readonly string[] => {
 };
 
 const tool = (name: string): string =>
-  ['/usr/bin', '/bin', '/usr/sbin', '/sbin', '/usr/local/bin'].map((place) => join(place, name)).find(existsSync) ?? name;
+  ['/usr/bin', '/bin', '/usr/sbin', '/sbin', '/usr/local/bin'].map((place) => join(place, name)).find(existsSync) ??
+  name;
 
 let knownSoftLimit: number | null = null;
 /** Node raises its own when it starts. */

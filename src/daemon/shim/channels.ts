@@ -1,0 +1,153 @@
+/**
+ * The channels of one run: its FIFOs by name, our ends of them, and the log that what it writes goes to. What is read
+ * is dealt with at once; what is written waits in the pipe.
+ */
+import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { FifoReader, FifoWriter } from './pipes.ts';
+import { fifoNames, type SpawnParams } from './protocol.ts';
+import { RotatingLog } from './rotating-log.ts';
+import type { Identity } from './spawn.ts';
+
+export type Channel = keyof typeof fifoNames;
+
+export interface ChannelHooks {
+  /** Bytes of the control channel; valid during the call only. */
+  readonly onControl: (bytes: Buffer) => void;
+  /** One of the readers met its end. */
+  readonly onEnd: () => void;
+  readonly onRemark: (message: string) => void;
+}
+
+/** The worker's ends of its FIFOs, until it has them. */
+export interface WorkerEnds {
+  readonly stdio: readonly (number | 'ignore')[];
+  readonly close: () => void;
+}
+
+const readerNames = ['out', 'err', 'up'] as const;
+
+export class Channels {
+  readonly #order: SpawnParams;
+  readonly #directory: string;
+  readonly #hooks: ChannelHooks;
+  readonly #readers: FifoReader[] = [];
+  #log: RotatingLog | null = null;
+  #down: FifoWriter | null = null;
+  #input: FifoWriter | null = null;
+
+  constructor(order: SpawnParams, directory: string, hooks: ChannelHooks) {
+    this.#order = order;
+    this.#directory = directory;
+    this.#hooks = hooks;
+  }
+
+  path(channel: Channel): string {
+    return join(this.#directory, fifoNames[channel]);
+  }
+
+  get paths(): readonly string[] {
+    const channels: readonly Channel[] = ['out', 'err', 'up', 'down'];
+    return (this.#order.stdin ? [...channels, 'in' as const] : channels).map((channel) => this.path(channel));
+  }
+
+  /** Nobody can write to us any more. */
+  get ended(): boolean {
+    return this.#readers.every((reader) => reader.ended);
+  }
+
+  makeDirectory(): void {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+  }
+
+  removeDirectory(): void {
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  chown({ uid, gid }: Identity): void {
+    for (const path of this.paths) chownSync(path, uid, gid);
+  }
+
+  /** The worker's ends; opened before ours, or ours would meet the end of file. */
+  openWorkerEnds(): WorkerEnds {
+    const opened: number[] = [];
+    const open = (channel: Channel, flags: number): number => {
+      const descriptor = openSync(this.path(channel), flags | constants.O_NOFOLLOW);
+      opened.push(descriptor);
+      return descriptor;
+    };
+    const close = () => {
+      for (const descriptor of opened) closeSync(descriptor);
+    };
+    // Programs of any language expect descriptors that block; our hosts ask for ones that do not.
+    const control = constants.O_RDWR | (this.#order.kind === 'command' ? 0 : constants.O_NONBLOCK);
+    try {
+      const out = open('out', constants.O_RDWR);
+      const err = open('err', constants.O_RDWR);
+      const up = open('up', control);
+      const down = open('down', control);
+      if (!this.#order.stdin) return { stdio: ['ignore', out, err, up, down], close };
+      // Ours first: opening an end to read waits for one to write.
+      this.#input = new FifoWriter(this.path('in'));
+      return { stdio: [open('in', constants.O_RDONLY), out, err, up, down], close };
+    } catch (error) {
+      close();
+      throw error;
+    }
+  }
+
+  /** Our ends, and the log. A thread opens its own by name, whenever it comes to it. */
+  openOwnEnds(): void {
+    const { log, generation, kind, stdin } = this.#order;
+    const { onRemark, onControl, onEnd } = this.#hooks;
+    this.#log = new RotatingLog({ ...log, generation, onRemark });
+    const takers = {
+      out: (bytes: Buffer) => this.#log?.write('o', bytes),
+      err: (bytes: Buffer) => this.#log?.write('e', bytes),
+      up: onControl,
+    };
+    for (const name of readerNames) {
+      const reader = { path: this.path(name), onBytes: takers[name], onEnd, keepOpen: kind === 'thread' };
+      this.#readers.push(new FifoReader({ ...reader, gently: name === 'up' }));
+    }
+    this.#down = new FifoWriter(this.path('down'));
+    if (stdin && this.#input === null) this.#input = new FifoWriter(this.path('in'));
+  }
+
+  /** Whatever was written before this call has been dealt with after it. */
+  drain(): void {
+    for (const reader of this.#readers) reader.drain();
+  }
+
+  /** `null`: it is not open. */
+  down(text: string): boolean | null {
+    return this.#down?.write(text) ?? null;
+  }
+
+  input(text: string): boolean {
+    return this.#input?.write(text) ?? false;
+  }
+
+  /** The worker may have been removed: its log goes on for what still writes to it, but brings no directory back. */
+  createNoMore(): void {
+    this.#log?.createNoMore();
+  }
+
+  closeWriters(): void {
+    this.#down?.close();
+    this.#input?.close();
+    this.#down = null;
+    this.#input = null;
+  }
+
+  closeLog(): void {
+    this.#log?.close();
+    this.#log = null;
+  }
+
+  closeAll(): void {
+    for (const reader of this.#readers) reader.close();
+    this.closeWriters();
+    this.closeLog();
+  }
+}

@@ -1,0 +1,208 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { Args, findVerb, nearest, readPlain } from '../../src/cli/args.ts';
+import { parseLine } from '../../src/cli/command-line.ts';
+import { stop } from '../../src/cli/commands/stop.ts';
+import { nameFrom } from '../../src/cli/definition.ts';
+import { parseEnvFile } from '../../src/cli/env-file.ts';
+import { pairsToObject, parseDuration, parseSignal, parseSize, parseTime } from '../../src/cli/values.ts';
+import { cli } from './cli.ts';
+
+describe('durations', () => {
+  test.each([
+    ['0', 0],
+    ['500ms', 500],
+    ['10s', 10_000],
+    ['1.5s', 1500],
+    ['5m', 300_000],
+    ['2h', 7_200_000],
+    ['1d', 86_400_000],
+    ['1h30m', 5_400_000],
+  ])('%s', (text, ms) => {
+    expect(parseDuration(text, '--grace')).toBe(ms);
+  });
+
+  test.each(['10', '1.5', '', 's', '-1s', '10 s', '10S', '1e3s', '25d', 'NaNs'])('%j is refused', (text) => {
+    expect(() => parseDuration(text, '--grace')).toThrow(/^--grace: /);
+  });
+});
+
+describe('sizes', () => {
+  test.each([
+    ['1KiB', 1024],
+    ['10MiB', 10_485_760],
+    ['1GiB', 1_073_741_824],
+    ['2MB', 2_000_000],
+    ['1.5KiB', 1536],
+    ['2048B', 2048],
+  ])('%s', (text, bytes) => {
+    expect(parseSize(text, '--log-size')).toBe(bytes);
+  });
+  test.each(['10', '0', '1023B', '10XB', '-1KiB', '2000GiB'])('%j is refused', (text) => {
+    expect(() => parseSize(text, '--log-size')).toThrow(/^--log-size: /);
+  });
+});
+
+test('signals, in any form', () => {
+  for (const text of ['TERM', 'term', 'SIGTERM', 'sigterm', '15']) {
+    expect(parseSignal(text, 'SIGNAL', constants.signals)).toBe('SIGTERM');
+  }
+  for (const text of ['', 'NOPE', '0', '99', '__proto__']) {
+    expect(() => parseSignal(text, 'SIGNAL', constants.signals)).toThrow('is not a signal');
+  }
+});
+
+test('times: that long ago, or RFC 3339', () => {
+  expect(parseTime('5m', '--since', 1_000_000)).toBe(700_000);
+  expect(parseTime('1970-01-01T01:00:01+01:00', '--since', 0)).toBe(1000);
+  expect(() => parseTime('2026-13-01T00:00:00Z', '--since', 0)).toThrow('is not a time');
+  expect(() => parseTime('yesterday', '--since', 0)).toThrow('--since');
+});
+
+test('pairs: JSON where it parses; __proto__ is a key like any other', () => {
+  const object = pairsToObject(['n=1', 't=x=y', 'o={"a":[]}', '__proto__={"x":1}'], '-p');
+  expect(JSON.stringify(object)).toBe('{"n":1,"t":"x=y","o":{"a":[]},"__proto__":{"x":1}}');
+  expect(({} as { x?: number }).x).toBeUndefined();
+  expect(() => pairsToObject(['=1'], '-p')).toThrow('KEY=VALUE');
+});
+
+test('environment files', () => {
+  const text = '# comment\n\nA=1\nexport B = two words # note\nC="x \\"y\\" #\\n" # z\nD=\'$raw\'\r\nE=\n';
+  expect({ ...parseEnvFile(text, 'f') }).toEqual({ A: '1', B: 'two words', C: 'x "y" #\n', D: '$raw', E: '' });
+  expect(() => parseEnvFile('A=1\nnonsense', 'f')).toThrow('f, line 2');
+  expect(() => parseEnvFile('A="open', 'f')).toThrow('quote is not closed');
+});
+
+test('names derived from files and programs', () => {
+  expect(
+    ['./a/counter.ts', '/usr/bin/python3', '../x y.mjs', '.hidden', '日本', 'a.b.cjs', `${'n'.repeat(99)}.ts`].map(
+      nameFrom,
+    ),
+  ).toEqual(['counter', 'python3', 'x-y', 'hidden', 'worker', 'a.b', 'n'.repeat(64)]);
+});
+
+describe('the line', () => {
+  test('the verb is the first word that is no flag and no value of one', () => {
+    expect(findVerb(['--home', '/x', '--json', 'stop', 'a'])).toMatchObject({
+      verb: 'stop',
+      before: ['--home', '/x', '--json'],
+      after: ['a'],
+    });
+    expect(findVerb(['--json']).verb).toBeNull();
+    expect(() => findVerb(['--', 'x'])).toThrow('needs a verb');
+  });
+
+  test.each([
+    [['a', 'b']],
+    [['--json', 'a']],
+    [['-q', 'a', '--home', '/x', '--socket', '/s', '--color', 'never', '--no-autostart']],
+  ])('plain words are read as commander reads them: %j', (words) => {
+    const plain = readPlain(words, stop.spec);
+    const full = parseLine('stop', stop.spec, words);
+    expect(plain).toBeInstanceOf(Args);
+    const show = (args: Args) => [
+      args.operands,
+      ...['json', 'quiet'].map((name) => args.flag(name)),
+      ...['home', 'socket', 'color'].map((name) => args.value(name)),
+      args.negated('autostart'),
+      args.negated('wait'),
+      [...args.given].sort(),
+    ];
+    expect(show(plain ?? full)).toEqual(show(full));
+  });
+
+  test.each([
+    [['--grace', '1s', 'a']],
+    [['--', 'a']],
+    [['--home']],
+    [['--home=/x']],
+    [['-x']],
+  ])('%j is left to commander', (words) => {
+    expect(readPlain(words, stop.spec)).toBeNull();
+  });
+
+  test('the nearest word', () => {
+    expect(nearest('stauts', ['start', 'status', 'stop'])).toBe('status');
+    expect(nearest('sotp', ['start', 'status', 'stop'])).toBe('stop');
+    expect(nearest('frobnicate', ['start', 'status', 'stop'])).toBeNull();
+  });
+});
+
+describe('mistakes are told, with exit code 2, before the daemon hears of them', () => {
+  test.each([
+    [['stpo', 'x'], 'Did you mean stop?'],
+    [['doctor'], 'there is no command "doctor"'],
+    [['stop', '--grce', '1s', 'x'], '--grace'],
+    [['stop'], 'NAME is missing'],
+    [['stop', '--all', 'x'], 'exclude each other'],
+    [['stop', '../x'], "cannot be a worker's name"],
+    [['stop', 'x', '--grace', '10'], 'did you mean 10s?'],
+    [['wait'], 'NAME is missing'],
+    [['wait', 'x', '--for', 'ever'], 'none of exit, running, ready, stopped'],
+    [['start'], 'what to start is missing'],
+    [['start', 'a', 'b'], 'one argument too many'],
+    [['start', '--'], 'command after -- is missing'],
+    [['start', 'x', '--', 'y'], 'exclude each other'],
+    [['start', 'web', '--grace', '5s'], '--grace is part of a definition'],
+    [['start', '--thread', '--', 'x'], '--thread is for modules'],
+    [['start', './x.ts', '--thread', '--process'], 'exclude each other'],
+    [['start', '-n', '-rf', '--', 'x'], "cannot be a worker's name"],
+    [['start', '-e', 'UNSET_HERE', '--', 'x'], 'not set in your environment'],
+    [['start', '--params', '{', './x.ts'], '--params is not valid JSON'],
+    [['start', '--params', '1', '-p', 'a=1', './x.ts'], 'must be an object'],
+    [['start', '--restart', 'maybe', '--', 'x'], 'none of no, on-failure, always'],
+    [['start', '--env-file', '/nowhere/env', '--', 'x'], 'cannot read /nowhere/env: ENOENT'],
+    [['logs', 'x', '--raw', '--format', 'cri'], 'one format at a time'],
+    [['logs', 'x', '-n', '-5'], '-n'],
+    [['status', '--color', 'pink'], 'none of auto, always, never'],
+    [['signal', 'x', 'NOPE'], 'is not a signal'],
+    [['rpc', 'status', '['], 'JSON is not valid JSON'],
+    [['--nope', 'status'], 'unknown option'],
+  ])('%j', async (argv, message) => {
+    const { code, out, err } = await cli([...argv]);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toContain(message);
+    expect(err).toMatch(/^workerctl: .+\n$/);
+    const json = await cli(['--json', ...argv.filter((word) => word !== '--json')]);
+    if (!argv.includes('--json')) expect(JSON.parse(json.out)).toMatchObject({ error: { code: 'usage' } });
+  });
+});
+
+test('an environment file is read from the directory of the caller', async () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'workerctl-test-'));
+  try {
+    writeFileSync(join(cwd, 'e'), 'A=1\nbad');
+    expect((await cli(['start', '--env-file', 'e', '--', 'x'], { cwd })).err).toContain('line 2');
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
+});
+
+describe('help', () => {
+  const verbs = ['start', 'run', 'stop', 'restart', 'status', 'watch', 'logs', 'wait', 'signal', 'send', 'publish'];
+  test.each([
+    ...verbs,
+    'enable',
+    'disable',
+    'rm',
+    'history',
+    'rpc',
+  ])('%s has a usage, flags and examples', async (verb) => {
+    const { code, out, err } = await cli([verb, '--help']);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(out).toMatch(new RegExp(`^Usage: workerctl ${verb} `));
+    expect(out).toContain('--json');
+    expect(out).toMatch(/\nExamples:\n {2}\$ workerctl /);
+    for (const line of out.split('\n')) expect(line.length).toBeLessThanOrEqual(100);
+    expect((await cli(['help', verb])).out).toBe(out);
+  });
+
+  test('the overview names every verb', async () => {
+    const { out, code } = await cli(['--help']);
+    expect(code).toBe(0);
+    for (const verb of [...verbs, 'enable', 'rm', 'history', 'rpc', 'daemon']) expect(out).toContain(verb);
+    expect((await cli(['--version'])).out).toMatch(/^workerctl \d+\.\d+\.\d+\n$/);
+  });
+});
