@@ -95,6 +95,8 @@ export class Adoption {
     const identity = { pid: run.pid, startTime: run.startTime };
     log.warn({ name, ...identity }, 'reading on what a dead shim left');
     await shim.call('adopt', { ...spawnOrder(worker, run, orders), ...identity, revision: run.stateRevision });
+    // What the worker publishes from now on are patches to what it had published before.
+    if (run.state !== null) await shim.call('publish', { run: run.id, patch: run.state });
     this.#orphans.set(run.id, identity);
   }
 

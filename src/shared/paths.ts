@@ -1,5 +1,4 @@
 /** Where everything of one daemon lies: home, sockets, logs. Pure but for reading the environment it is given. */
-import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { WorkerdError } from './errors.ts';
 import { limits } from './limits.ts';
@@ -70,12 +69,14 @@ const defaultHome = (env: PlacesInput['env'], uid: number): string => {
   const state = env['XDG_STATE_HOME'];
   // The XDG specification: a relative path there is invalid and ignored.
   if (set(state) && state.startsWith('/')) return join(state, 'workerd');
-  return join(userHome(), '.local', 'state', 'workerd');
+  return join(userHome(env), '.local', 'state', 'workerd');
 };
 
-const userHome = (): string => {
+const userHome = (env: PlacesInput['env']): string => {
+  if (set(env['HOME'])) return env['HOME'];
   try {
-    const home = homedir();
+    // Loaded only where it is needed: the CLI starts with every command.
+    const home = process.getBuiltinModule('node:os').homedir();
     if (home !== '') return home;
   } catch {
     // A uid without a passwd entry, and no HOME: said below.

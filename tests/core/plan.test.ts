@@ -16,138 +16,138 @@ interface Row {
   readonly why: string;
   readonly worker: Partial<WorkerRecord>;
   readonly endLeftovers?: boolean;
-  readonly then: Action;
+  readonly action: Action;
 }
 
 const rows: readonly Row[] = [
-  { why: 'never ran and is not wanted', worker: {}, then: rest },
+  { why: 'never ran and is not wanted', worker: {}, action: rest },
   {
     why: 'never ran and is wanted by a verb',
     worker: { intent: upFrom(1) },
-    then: { kind: 'spawn', automatic: false },
+    action: { kind: 'spawn', automatic: false },
   },
   ...(['ordered', 'spawned', 'running'] as const).map((stage) => ({
     why: `is ${stage}, as wanted`,
     worker: { intent: upFrom(1), run: runIn(stage) },
-    then: rest,
+    action: rest,
   })),
   {
     why: 'is newer than what was asked for: still what is wanted',
     worker: { intent: upFrom(1), run: runIn('running', { generation: 5 }) },
-    then: rest,
+    action: rest,
   },
   {
     why: 'is ordered and not wanted any more: what comes of the order is told in a moment',
     worker: { run: runIn('ordered') },
-    then: rest,
+    action: rest,
   },
   {
     why: 'is ordered and a newer one is wanted: the same',
     worker: { intent: upFrom(2), run: runIn('ordered') },
-    then: rest,
+    action: rest,
   },
-  { why: 'is spawned, not running yet, and not wanted', worker: { run: runIn('spawned') }, then: { kind: 'ask' } },
-  { why: 'runs and is not wanted', worker: { run: runIn('running') }, then: { kind: 'ask' } },
+  { why: 'is spawned, not running yet, and not wanted', worker: { run: runIn('spawned') }, action: { kind: 'ask' } },
+  { why: 'runs and is not wanted', worker: { run: runIn('running') }, action: { kind: 'ask' } },
   {
     why: 'runs and a newer one is wanted',
     worker: { intent: upFrom(2), run: runIn('running') },
-    then: { kind: 'ask' },
+    action: { kind: 'ask' },
   },
   {
     why: 'was asked, its grace lasts on',
     worker: { stopOrder: order, run: runIn('running', { stop: stopAt('asked', { deadlineMono: 5001 }) }) },
-    then: { kind: 'look-again', atMono: 5001 },
+    action: { kind: 'look-again', atMono: 5001 },
   },
   {
     why: 'was asked, its grace is over',
     worker: { stopOrder: order, run: runIn('running', { stop: stopAt('asked', { deadlineMono: 5000 }) }) },
-    then: { kind: 'force' },
+    action: { kind: 'force' },
   },
   {
     why: 'was asked, then force was demanded: its grace does not matter',
     worker: { stopOrder: { ...order, force: true }, run: runIn('running', { stop: stopAt('asked') }) },
-    then: { kind: 'force' },
+    action: { kind: 'force' },
   },
   {
     why: 'was told by force less than 500 ms ago',
     worker: { stopOrder: order, run: runIn('running', { stop: stopAt('forced', { stepMono: 4501 }) }) },
-    then: { kind: 'look-again', atMono: 5001 },
+    action: { kind: 'look-again', atMono: 5001 },
   },
   {
     why: 'was told by force 500 ms ago',
     worker: { stopOrder: order, run: runIn('running', { stop: stopAt('forced', { stepMono: 4500 }) }) },
-    then: { kind: 'kill' },
+    action: { kind: 'kill' },
   },
   {
     why: 'was killed a moment ago',
     worker: { stopOrder: order, run: runIn('running', { stop: stopAt('killed', { stepMono: 4999 }) }) },
-    then: { kind: 'look-again', atMono: 5999 },
+    action: { kind: 'look-again', atMono: 5999 },
   },
   {
     why: 'was killed a second ago and is still there: again',
     worker: { stopOrder: order, run: runIn('running', { stop: stopAt('killed', { stepMono: 4000 }) }) },
-    then: { kind: 'kill' },
+    action: { kind: 'kill' },
   },
   {
     why: 'is wanted again while it is being stopped: the stop goes on, as it is an older run',
     worker: { intent: upFrom(2), run: runIn('running', { stop: stopAt('asked', { deadlineMono: 5000 }) }) },
-    then: { kind: 'force' },
+    action: { kind: 'force' },
   },
-  { why: 'its leader is gone', worker: { run: runIn('ended') }, then: { kind: 'close' } },
+  { why: 'its leader is gone', worker: { run: runIn('ended') }, action: { kind: 'close' } },
   {
     why: 'its leader is gone, and a newer one is wanted: first it is closed',
     worker: { intent: upFrom(2), run: runIn('ended') },
-    then: { kind: 'close' },
+    action: { kind: 'close' },
   },
-  { why: 'is closed and not wanted', worker: { run: runIn('closed') }, then: rest },
+  { why: 'is closed and not wanted', worker: { run: runIn('closed') }, action: rest },
   {
     why: 'is closed, not wanted, and left something: nobody asked for that',
     worker: { run: runIn('closed'), leftovers },
-    then: rest,
+    action: rest,
   },
   {
     why: 'is closed, not wanted, and somebody asks for what it left to be ended',
     worker: { run: runIn('closed'), leftovers },
     endLeftovers: true,
-    then: { kind: 'end-leftovers' },
+    action: { kind: 'end-leftovers' },
   },
-  { why: 'nothing is left to be ended', worker: { run: runIn('closed') }, endLeftovers: true, then: rest },
+  { why: 'nothing is left to be ended', worker: { run: runIn('closed') }, endLeftovers: true, action: rest },
   {
     why: 'is closed and a newer one is wanted',
     worker: { intent: upFrom(2), run: runIn('closed') },
-    then: { kind: 'spawn', automatic: false },
+    action: { kind: 'spawn', automatic: false },
   },
   {
     why: 'a verb does not wait for a restart’s time',
     worker: { intent: upFrom(2), run: runIn('closed'), backoff: backoffUntil(9000) },
-    then: { kind: 'spawn', automatic: false },
+    action: { kind: 'spawn', automatic: false },
   },
   {
     why: 'a newer one is wanted, but the last left something: that goes first',
     worker: { intent: upFrom(2), run: runIn('closed'), leftovers },
-    then: { kind: 'end-leftovers' },
+    action: { kind: 'end-leftovers' },
   },
   {
     why: 'waits for its restart',
     worker: { intent: upFrom(1), run: runIn('closed'), backoff: backoffUntil(5001) },
-    then: { kind: 'look-again', atMono: 5001 },
+    action: { kind: 'look-again', atMono: 5001 },
   },
   {
     why: 'the time of its restart has come',
     worker: { intent: upFrom(1), run: runIn('closed'), backoff: backoffUntil(5000) },
-    then: { kind: 'spawn', automatic: true },
+    action: { kind: 'spawn', automatic: true },
   },
   {
     why: 'the time of its restart has come, but the last left something: that goes first',
     worker: { intent: upFrom(1), run: runIn('closed'), backoff: backoffUntil(5000), leftovers },
-    then: { kind: 'end-leftovers' },
+    action: { kind: 'end-leftovers' },
   },
-  { why: 'ended for good', worker: { intent: upFrom(1), run: runIn('closed') }, then: rest },
+  { why: 'ended for good', worker: { intent: upFrom(1), run: runIn('closed') }, action: rest },
 ];
 
 describe('what to do about a worker that …', () => {
-  it.each(rows)('$why: $then.kind', ({ worker, endLeftovers = false, then }) => {
-    expect(plan(fakeWorker(worker), nowMono, { endLeftovers })).toEqual(then);
+  it.each(rows)('$why: $action.kind', ({ worker, endLeftovers = false, action }) => {
+    expect(plan(fakeWorker(worker), nowMono, { endLeftovers })).toEqual(action);
   });
 });
 

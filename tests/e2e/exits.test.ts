@@ -5,10 +5,11 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Client, WorkerdError } from '../../src/shared/client.ts';
-import type { SpecInput } from '../../src/shared/protocol.ts';
-import type { Exit, WorkerView } from '../../src/shared/worker.ts';
+import type { SpecInput, StatusResult } from '../../src/shared/protocol.ts';
+import type { Exit, Kind, WorkerView } from '../../src/shared/worker.ts';
 import { command, module, part, shell } from '../fixtures/workers/behaviours.ts';
-import { Sandbox } from '../helpers/sandbox.ts';
+import { eventually } from '../helpers/eventually.ts';
+import { fixtures, Sandbox } from '../helpers/sandbox.ts';
 
 let box: Sandbox;
 let client: Client;
@@ -86,7 +87,7 @@ describe('W01: every exit code and every signal from 1 to 15', () => {
   test('is what status and history show', async () => {
     const seen = new Map<string, WorkerView>();
     for (let after: string | null = ''; after !== null; ) {
-      const page = await client.call('status', after === '' ? {} : { after });
+      const page: StatusResult = await client.call('status', after === '' ? {} : { after });
       for (const worker of page.workers) seen.set(worker.name, worker);
       after = page.next;
     }
@@ -132,17 +133,14 @@ describe('run passes the exit on', () => {
     expect((await run(file(part(kind, 'exits')), '-p', 'code=9')).code).toBe(9);
   });
 
-  test('of a thread that was ended by force: 137', async () => {
-    const spec = module('thread', 'busy-for-ever.mjs');
-    await client.call('start', { name: 'terminated', spec });
+  test('of a thread that was ended by force: 137, whoever waits', async () => {
+    const file = join(fixtures, 'busy-for-ever.mjs');
+    const running = box.spawn('workerctl', ['run', '--thread', '-n', 'terminated', file]);
+    await eventually(() => client.call('wait', { name: 'terminated', for: 'running' }));
     const waiting = box.spawn('workerctl', ['wait', 'terminated']);
-    const running = box.spawn('workerctl', ['run', 'terminated']);
-    await client.call('wait', { name: 'terminated', for: 'running' });
     await client.call('stop', { name: 'terminated', force: true });
-    expect((await waiting.finished).code).toBe(137);
-    // It joined the run, or came after its end and started another.
-    if (running.child.exitCode === null) await client.call('stop', { name: 'terminated', force: true });
     expect((await running.finished).code).toBe(137);
+    expect((await waiting.finished).code).toBe(137);
   });
 });
 
@@ -153,7 +151,17 @@ describe('W02: what cannot be started', () => {
     chmodSync(path, 0o644);
     return path;
   };
+  const cwd = '/no/such/directory';
+  const counts = (kind: Kind) => () => ({ ...part(kind, 'counts'), cwd });
+  const badInterpreter = () => {
+    const path = join(box.directory, 'bad-interpreter');
+    writeFileSync(path, '#!/no/such/interpreter\n', { mode: 0o755 });
+    return path;
+  };
   const cases: readonly (readonly [string, () => SpecInput, string, () => string])[] = [
+    ['a script without its interpreter', () => command(badInterpreter()), 'ENOENT', () => 'bad-interpreter'],
+    ['a process in a missing directory', counts('process'), 'ENOENT', () => cwd],
+    ['a thread in a missing directory', counts('thread'), 'ENOENT', () => cwd],
     ['a missing program', () => command('/no/such/program', 'argument'), 'ENOENT', () => '/no/such/program'],
     ['a name that is not on PATH', () => command('no-such-program'), 'ENOENT', () => 'no-such-program'],
     ['a file that is not executable', () => command(canExecute()), 'EACCES', () => 'not-executable'],
