@@ -120,9 +120,7 @@ const longer: Readonly<Record<string, { readonly ceiling: number; readonly reaso
   'src/daemon/daemon.ts': { ceiling: 420, reason: 'the composition root: one life of the daemon, wired in one place' },
   'src/daemon/reconciler.ts': { ceiling: 420, reason: 'one action of the plan, one method; they share their timers' },
   'src/daemon/verbs.ts': { ceiling: 420, reason: 'the verbs share how an intent is written and waited for' },
-  'src/daemon/shim/run.ts': { ceiling: 430, reason: 'one run keeps the order of its facts; halves could not' },
   'src/shared/protocol.ts': { ceiling: 400, reason: 'the one table of methods' },
-  'src/shared/tail.ts': { ceiling: 400, reason: 'following across segments, rotation and generations is one state' },
 };
 const linesOf = (source: string): number => source.split('\n').length - 1;
 
@@ -193,7 +191,11 @@ test('every method of the protocol has a handler, and no handler is without a me
 });
 
 test("every verb of the CLI is in the README's table of verbs, and every verb there is one", () => {
-  const table = [...read('README.md').matchAll(/^\| (`[^|]+) \|/gm)].flatMap(([, cell]) =>
+  const section =
+    read('README.md')
+      .split(/^##+ /m)
+      .find((text) => text.startsWith('Verbs\n')) ?? '';
+  const table = [...section.matchAll(/^\| (`[^|]+) \|/gm)].flatMap(([, cell]) =>
     [...(cell ?? '').matchAll(/`([a-z]+)(?: [^`]*)?`/g)].map(([, verb]) => verb ?? ''),
   );
   const verbs = [...read('src/cli/run.ts').matchAll(/^ {2}(\w+): async \(\) => /gm)].map(([, verb]) => verb ?? '');

@@ -43,6 +43,9 @@ export class Adoption {
     const { registry, reconciler, log } = this.#options;
     this.#orphans.clear();
     const held = new Map(runs.map((status) => [status.run, status]));
+    for (const { run } of [...this.#options.hosts.all()]) {
+      if (!held.has(run)) await this.#adoptHost(run);
+    }
     for (const worker of [...registry.all()]) {
       const { run } = worker;
       if (!isLive(run)) continue;
@@ -100,6 +103,18 @@ export class Adoption {
     this.#orphans.set(run.id, identity);
   }
 
+  /** Before its threads: what it says of them is for the shim that reads on. */
+  async #adoptHost(run: string): Promise<void> {
+    const { hosts } = this.#options;
+    if (this.#hostIsGone(run)) {
+      hosts.exited(run);
+      return;
+    }
+    await hosts.adopt(run);
+    const identity = hosts.identityOf(run);
+    if (identity !== null) this.#orphans.set(run, identity);
+  }
+
   #hostIsGone(host: string): boolean {
     const identity = this.#options.hosts.identityOf(host);
     return identity === null || this.#options.processes.startTimeOf(identity.pid) !== identity.startTime;
@@ -132,7 +147,8 @@ export class Adoption {
         const now = processes.startTimeOf(pid);
         if (now === startTime || now === 'unknown') continue;
         this.#orphans.delete(run);
-        const exit: Exit = { kind: 'lost', reason: 'the shim died' };
+        const host = this.#options.registry.get(nameOfRun(run))?.run?.host ?? null;
+        const exit: Exit = { kind: 'lost', reason: host === null ? 'the shim died' : 'thread host died' };
         void shim.call('conclude', { run, exit }).catch(() => {});
       }
       this.#lookForOrphans();

@@ -141,7 +141,7 @@ export class Daemon {
       openFiles: options.openFiles,
       nonce: () => nonce(4),
     });
-    const ender = new Ender({ shim: this.#link, hosts: this.#hosts, processes: this.#processes, sweeper, clock });
+    const ender = new Ender({ shim: this.#link, hosts: this.#hosts, processes: this.#processes, sweeper, clock, log });
     const orders = { places, processHost: program('host.js'), openFiles: options.openFiles };
     this.#reconciler = new Reconciler({
       registry: this.#registry,
@@ -228,7 +228,7 @@ export class Daemon {
       void this.#findLeftovers();
     }
     const ending = await this.#whenEnded;
-    this.#listener.close();
+    await this.#listener.close();
     this.#adoption.close();
     this.#reconciler.close();
     this.#hosts.close();

@@ -5,7 +5,7 @@
 import type { Actor, JsonObject } from '../shared/worker.ts';
 import { type Identity, isLive, type KnownLeftover, type Run } from './core/model.ts';
 import type { Hosts } from './hosts.ts';
-import type { Clock, ProcessTable, Shim } from './ports.ts';
+import type { Clock, Logger, ProcessTable, Shim } from './ports.ts';
 import type { Sweeper } from './sweeper.ts';
 
 export interface EnderOptions {
@@ -14,6 +14,7 @@ export interface EnderOptions {
   readonly processes: ProcessTable;
   readonly sweeper: Sweeper;
   readonly clock: Clock;
+  readonly log: Logger;
 }
 
 export interface StopMessage {
@@ -144,28 +145,35 @@ export class Ender {
   }
 
   async #signal(run: Run, signal: NodeJS.Signals): Promise<void> {
-    const { shim, processes } = this.#options;
-    if (shim.connected) {
-      await shim.call('signal', { run: run.id, signal, to: 'group' });
-      return;
-    }
-    if (run.pid !== null && run.startTime !== null) {
-      processes.signalGroup({ pid: run.pid, startTime: run.startTime }, signal);
-    }
+    await this.#signalLeader(run.id, signal, run.pid, run.startTime);
   }
 
   async #killHost(host: string): Promise<void> {
-    const { shim, hosts, processes } = this.#options;
-    if (shim.connected) await shim.call('signal', { run: host, signal: 'SIGKILL', to: 'group' });
-    else {
-      const identity = hosts.identityOf(host);
-      if (identity !== null) processes.signalGroup(identity, 'SIGKILL');
-    }
+    const identity = this.#options.hosts.identityOf(host);
+    await this.#signalLeader(host, 'SIGKILL', identity?.pid ?? null, identity?.startTime ?? null);
+  }
+
+  /** Through the shim that holds the process; where none does, to the process itself, once it is proven to be it. */
+  async #signalLeader(run: string, signal: NodeJS.Signals, pid: number | null, startTime: number | null) {
+    const { shim, processes } = this.#options;
+    if (shim.connected && (await this.#told(() => shim.call('signal', { run, signal, to: 'group' })))) return;
+    if (pid !== null && startTime !== null) processes.signalGroup({ pid, startTime }, signal);
   }
 
   async #down(run: string, message: JsonObject): Promise<void> {
     const { shim } = this.#options;
-    if (shim.connected) await shim.call('down', { run, message });
+    if (shim.connected) await this.#told(() => shim.call('down', { run, message }));
+  }
+
+  /** False: the shim does not know the run, or went away. */
+  async #told(call: () => Promise<unknown>): Promise<boolean> {
+    try {
+      await call();
+      return true;
+    } catch (error) {
+      this.#options.log.warn({ error: String(error) }, 'the shim could not pass it on');
+      return false;
+    }
   }
 
   #pause(): Promise<void> {

@@ -41,14 +41,22 @@ const hostLog = { maxBytes: 1024 * 1024, files: 2 };
 /** No worker's name begins so. */
 export const isHostRun = (run: string): boolean => run.startsWith('_host.');
 
-/** What threads must share, as none of it can differ inside one process. */
-const keyOf = ({ spec, caller }: WorkerRecord): string =>
-  JSON.stringify({
-    user: spec.user,
+/** What threads must share, as none of it can differ inside one process. As text it is the key of a host. */
+interface Surroundings {
+  readonly cwd: string;
+  readonly umask: number;
+  readonly nodeOptions: string | null;
+}
+
+const keyOf = ({ spec, caller }: WorkerRecord): string => {
+  const inherited = spec.inheritEnv ? caller.env['NODE_OPTIONS'] : undefined;
+  const surroundings: Surroundings = {
     cwd: spec.cwd ?? caller.cwd,
     umask: spec.umask ?? caller.umask,
-    nodeOptions: spec.env['NODE_OPTIONS'] ?? (spec.inheritEnv ? (caller.env['NODE_OPTIONS'] ?? null) : null),
-  });
+    nodeOptions: spec.env['NODE_OPTIONS'] ?? inherited ?? null,
+  };
+  return JSON.stringify(surroundings);
+};
 
 export class Hosts {
   readonly #options: HostsOptions;
@@ -71,7 +79,7 @@ export class Hosts {
   /** The host for a thread that is about to start; what is new is in the registry, to be committed with the run. */
   place(worker: WorkerRecord, run: string): string {
     const key = keyOf(worker);
-    const host = [...this.#hosts.values()].find((each) => each.key === key && !each.ending) ?? this.#open(worker, key);
+    const host = [...this.#hosts.values()].find((each) => each.key === key && !each.ending) ?? this.#open(key);
     host.cancelEnd();
     host.threads.add(run);
     return host.run;
@@ -82,7 +90,7 @@ export class Hosts {
     await this.#hosts.get(run)?.asked;
   }
 
-  #open(worker: WorkerRecord, key: string): Host {
+  #open(key: string): Host {
     const { registry, nonce, bootId, log } = this.#options;
     const run = `_host.0.${nonce()}`;
     registry.updateHost(run, { run, key, pid: null, startTime: null, bootId });
@@ -90,7 +98,7 @@ export class Hosts {
       run,
       key,
       threads: new Set(),
-      asked: registry.committed().then(() => this.#spawn(worker, run)),
+      asked: registry.committed().then(() => this.#spawn(run, key)),
       pid: null,
       startTime: null,
       cancelEnd() {},
@@ -104,19 +112,23 @@ export class Hosts {
     return host;
   }
 
-  async #spawn({ spec, caller }: WorkerRecord, run: string): Promise<void> {
-    const { command, env, shim, logDirectory, openFiles } = this.#options;
-    const nodeOptions = spec.env['NODE_OPTIONS'] ?? (spec.inheritEnv ? caller.env['NODE_OPTIONS'] : undefined);
-    const order: SpawnParams = {
+  async #spawn(run: string, key: string): Promise<void> {
+    await this.#options.shim.call('spawn', this.#order(run, key));
+  }
+
+  #order(run: string, key: string): SpawnParams {
+    const { command, env, logDirectory, openFiles } = this.#options;
+    const { cwd, umask, nodeOptions } = JSON.parse(key) as Surroundings;
+    return {
       run,
       name: '_host',
       generation: 0,
       kind: 'host',
       argv: command,
-      env: { ...env, ...(nodeOptions === undefined ? {} : { NODE_OPTIONS: nodeOptions }), [runMarker]: run },
-      cwd: spec.cwd ?? caller.cwd,
-      umask: spec.umask ?? caller.umask,
-      user: spec.user,
+      env: { ...env, ...(nodeOptions === null ? {} : { NODE_OPTIONS: nodeOptions }), [runMarker]: run },
+      cwd,
+      umask,
+      user: null,
       openFiles,
       stdin: false,
       stop: { signal: 'SIGTERM', graceMs: 0 },
@@ -124,7 +136,14 @@ export class Hosts {
       host: null,
       launch: null,
     };
-    await shim.call('spawn', order);
+  }
+
+  /** A host that a dead shim left: the one that answers now reads on. */
+  async adopt(run: string): Promise<void> {
+    const host = this.#hosts.get(run);
+    if (host?.pid == null || host.startTime === null) return;
+    const { pid, startTime } = host;
+    await this.#options.shim.call('adopt', { ...this.#order(run, host.key), pid, startTime, revision: 0 });
   }
 
   spawned(run: string, pid: number | null, startTime: number | null): void {

@@ -276,6 +276,5 @@ const runShim = async (places: Places): Promise<number> => {
   return 125;
 };
 
-void run(process.argv.slice(2)).then((code) => {
-  process.exitCode = code;
-});
+// Nothing that is still open (a client that does not read) keeps a daemon that has ended.
+void run(process.argv.slice(2)).then((code) => process.exit(code));

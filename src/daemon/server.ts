@@ -21,6 +21,8 @@ export interface ListenerOptions {
 }
 
 const backlog = 4096;
+/** For the last answers, at the daemon's end. */
+const lastWordsMs = 500;
 
 interface SocketFile {
   readonly dev: number;
@@ -30,6 +32,8 @@ interface SocketFile {
 export class Listener {
   readonly #options: ListenerOptions;
   readonly #connections = new Set<Connection>();
+  readonly #sockets = new Set<Socket>();
+  #onEmpty: () => void = () => {};
   #server: Server | null = null;
   #file: SocketFile | null = null;
   #watcher: FSWatcher | null = null;
@@ -50,13 +54,20 @@ export class Listener {
     this.#watch();
   }
 
-  /** Accepts nothing more and lets every connection have what is due to it. */
-  close(): void {
+  /** Accepts nothing more, and lets every connection have what is due to it; one that does not read is cut off. */
+  async close(): Promise<void> {
     this.#closed = true;
     this.#watcher?.close();
     this.#unlinkOwn();
     this.#server?.close();
+    if (this.#sockets.size === 0) return;
+    const { promise: all, resolve } = Promise.withResolvers<void>();
+    this.#onEmpty = resolve;
+    const timer = setTimeout(resolve, lastWordsMs);
     for (const { peer } of this.#connections) peer.close('the daemon ends');
+    await all;
+    clearTimeout(timer);
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   async #bind(): Promise<void> {
@@ -137,6 +148,11 @@ export class Listener {
       socket.end(`${JSON.stringify({ jsonrpc: '2.0', id: null, error })}\n`, () => socket.destroy());
       return;
     }
+    this.#sockets.add(socket);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      if (this.#sockets.size === 0) this.#onEmpty();
+    });
     const gone = new AbortController();
     const connection: Connection = {
       number: this.#next,

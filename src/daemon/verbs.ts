@@ -144,6 +144,7 @@ export class Verbs {
   async define(params: Params<'define'>): Promise<WorkerView> {
     const worker = this.#options.registry.get(params.name);
     const spec = params.spec as Spec;
+    checkSpec(spec);
     if (worker !== null && isAlive(phaseOf(worker)) && !isSameDefinition(worker.spec, spec)) {
       throw specConflict(worker, spec);
     }
@@ -181,6 +182,7 @@ export class Verbs {
       return this.#known(params.name).name;
     }
     const spec = params.spec as Spec;
+    checkSpec(spec);
     const name = params.name ?? this.#freeName(spec);
     const worker = registry.get(name);
     if (worker === null || !isAlive(phaseOf(worker))) this.#write(name, spec, caller);
@@ -337,6 +339,14 @@ const wasReady = ({ run }: WorkerRecord): boolean => run !== null && !run.readyD
 /** Of an alive worker that is to be kept: the run that is there, or the one that is about to be. */
 const currentGeneration = ({ run, intent, generation }: WorkerRecord): number =>
   intent.want === 'up' && !isLive(run) ? Math.max(generation, intent.atLeast) : generation;
+
+/** What a schema cannot say of a definition. */
+const checkSpec = (spec: Spec): void => {
+  if (spec.user === null) return;
+  if (process.getuid?.() !== 0) throw invalid('spec.user', 'spec.user: only the daemon of root runs workers as others');
+  // The host of such threads could not reach what lies in our home, which is closed to others.
+  if (spec.kind === 'thread') throw invalid('spec.user', 'spec.user: a thread cannot; use kind process');
+};
 
 const invalid = (member: string, message: string): WorkerdError =>
   new WorkerdError('usage', `invalid params: ${message}`, { member });

@@ -50,8 +50,14 @@ const environment = z
 
 const caller = z.strictObject({ env: environment, cwd: absolutePath, umask });
 
+/** Handed to a worker in one string of its environment. */
+const params = json.refine(
+  (value) => Buffer.byteLength(JSON.stringify(value)) < limits.maxStringBytes - 64,
+  'must be shorter than 128 KiB as JSON',
+);
+
 const specBase = {
-  params: json.default({}),
+  params: params.default({}),
   env: environment.default({}),
   inheritEnv: z.boolean().default(true),
   cwd: absolutePath.nullable().default(null),

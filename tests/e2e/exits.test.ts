@@ -142,6 +142,16 @@ describe('run passes the exit on', () => {
     expect((await running.finished).code).toBe(137);
     expect((await waiting.finished).code).toBe(137);
   });
+
+  test('of a thread that was lost with its host: 125', async () => {
+    const { worker } = await client.call('start', { name: 'lost', spec: part('thread', 'counts') });
+    const waiting = box.spawn('workerctl', ['wait', 'lost', '--json']);
+    process.kill(worker.pid ?? 0, 'SIGKILL');
+    const { code, stdout } = await waiting.finished;
+    expect(code).toBe(125);
+    const exit = { kind: 'lost', reason: 'thread host died' };
+    expect(JSON.parse(stdout)).toMatchObject({ worker: { phase: 'failed', exit } });
+  });
 });
 
 describe('W02: what cannot be started', () => {
@@ -191,6 +201,21 @@ describe('W02: what cannot be started', () => {
     expect(started.stderr).toContain(errno);
     expect(started.stderr).toContain(path());
   });
+});
+
+test('W02: threads of several hosts that cannot be started all say why', async () => {
+  const names = Array.from({ length: 6 }, (_, index) => `nowhere-${index}`);
+  await Promise.allSettled(
+    names.map((name, index) => {
+      const spec = { ...part('thread', 'counts'), cwd: `/no/such/directory-${index % 3}` };
+      return client.call('start', { name, spec });
+    }),
+  );
+  for (const [index, name] of names.entries()) {
+    const [worker] = (await client.call('status', { names: [name] })).workers;
+    expect(worker).toMatchObject({ phase: 'failed', exit: { kind: 'spawn-failed', errno: 'ENOENT' } });
+    expect(JSON.stringify(worker?.exit)).toContain(`/no/such/directory-${index % 3}`);
+  }
 });
 
 describe('W02: strings that no program can be given', () => {

@@ -1,7 +1,9 @@
 /** Three kinds of worker behind one interface: one suite of behaviours against thread, process and command. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Client, WorkerEvent } from '../../src/shared/client.ts';
+import type { Client } from '../../src/shared/client.ts';
 import type { Kind, WorkerView } from '../../src/shared/worker.ts';
 import { type Behaviour, module, type Part, part } from '../fixtures/workers/behaviours.ts';
 import { eventually } from '../helpers/eventually.ts';
@@ -67,22 +69,28 @@ describe.each<Kind>(['thread', 'process', 'command'])('a %s', (kind) => {
     expect(Math.abs(Date.parse(heard.deadline) - askedAt - 20_000)).toBeLessThan(5000);
   });
 
-  test('ends with its own exit code, and what it published last is there before the end is announced', async () => {
-    const name = `${kind}-exits`;
-    const spec = part(kind, 'exits', { params: { code: 7 } });
-    const states: WorkerEvent[] = [];
-    await client.call('define', { name, spec });
+  test('ends with its own exit code, and all it wrote and published is there before that is announced', async () => {
+    const names = Array.from({ length: 24 }, (_, index) => `${kind}-exits-${index}`);
+    const spec = part(kind, 'exits', { params: { code: 7, bytes: 50_000 } });
+    await Promise.all(names.map((name) => client.call('define', { name, spec })));
     const watcher = await box.client();
-    const seen = (async () => {
-      for await (const event of watcher.watch({ names: [name] })) {
-        states.push(event);
-        if (event.type === 'phase' && event.worker.phase === 'failed') return event.worker;
+    let begun = false;
+    const seen = new Map<string, unknown>();
+    const watching = (async () => {
+      for await (const event of watcher.watch({ names })) {
+        begun = true;
+        if (event.type !== 'phase' || event.worker.phase !== 'failed') continue;
+        const { exit, state } = event.worker;
+        const logged = readFileSync(join(box.home, 'logs', event.name, '1.log')).length;
+        seen.set(event.name, { exit, state, logged });
+        if (seen.size === names.length) return;
       }
-      return null;
     })();
-    await eventually(() => states.length > 0);
-    await client.call('start', { name, wait: 'none' });
-    expect(await seen).toMatchObject({ phase: 'failed', exit: { kind: 'code', code: 7 }, state: { last: 'word' } });
+    await eventually(() => begun);
+    await Promise.all(names.map((name) => client.call('start', { name, wait: 'none' })));
+    await watching;
+    const expected = { exit: { kind: 'code', code: 7 }, state: { last: 'word' }, logged: 50_001 };
+    for (const name of names) expect({ name, ...(seen.get(name) as object) }).toEqual({ name, ...expected });
   });
 
   test('loses nothing of a flood of publishes that ends with its exit', async () => {

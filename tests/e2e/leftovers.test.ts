@@ -59,7 +59,8 @@ describe('W09: a child that outlives the leader', () => {
     const run = await box.workerctl(['run', '-n', 'sleeper', '--', 'sh', '-c', 'sleep 30 & exit 7']);
     expect(run.code).toBe(7);
     expect(performance.now() - began).toBeLessThan(10_000);
-    expect((await view('sleeper')).leftovers).toMatchObject([{ command: 'sleep 30' }]);
+    const [sleeper] = (await view('sleeper')).leftovers;
+    await eventually(() => readFileSync(`/proc/${sleeper?.pid}/cmdline`, 'utf8') === ['sleep', '30', ''].join('\0'));
     await client.call('stop', { name: 'sleeper' });
   });
 });
@@ -127,6 +128,19 @@ describe('W24: a worker that daemonizes', () => {
     expect((await box.workerctl(['rm', 'removed'])).code).toBe(0);
     expect(isAlive(pid)).toBe(false);
     expect((await box.workerctl(['status', 'removed'])).code).toBe(4);
+  });
+});
+
+describe('an orderly end of the daemon', () => {
+  test('ends what workers that have ended by themselves left behind', async () => {
+    await using own = new Sandbox();
+    await own.startDaemon();
+    const tag = join(own.directory, 'daemon');
+    expect((await own.workerctl(['run', '--', daemonizes, tag])).code).toBe(0);
+    const pid = Number(readFileSync(tag, 'utf8'));
+    expect(isAlive(pid)).toBe(true);
+    expect((await own.workerd(['stop'])).code).toBe(0);
+    expect(isAlive(pid)).toBe(false);
   });
 });
 

@@ -91,9 +91,12 @@ export const stopAt = (step: StopProgress['step'], changes: Partial<StopProgress
   ...changes,
 });
 
+/** The same object always: a definition that is written anew is a change. */
+const defaultSpec = commandSpec();
+
 export const fakeWorker = (changes: Partial<WorkerRecord> = {}): WorkerRecord => ({
   name: 'w',
-  spec: commandSpec(),
+  spec: defaultSpec,
   caller: { env: {}, cwd: '/', umask: 0o022 },
   enabled: false,
   intent: { want: 'down' },

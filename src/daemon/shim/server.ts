@@ -77,6 +77,7 @@ export class ShimServer {
     socket.on('data', (chunk: Buffer) => {
       if (startsLinesWithObjects(chunk, lineStart)) {
         lineStart = chunk[chunk.length - 1] === 0x0a;
+        if (session.greeted) clearTimeout(deadline);
         if (session.greeted || !chunk.includes(0x0a)) return;
         // Whatever the line was, it was not a greeting: its error is answered, then it is cut.
         setImmediate(() => {

@@ -1,0 +1,275 @@
+/** What watchers are told of a transition, in which order, and what becomes of one that does not read. */
+import { describe, expect, it } from 'vitest';
+import type { WorkerRecord } from '../../src/daemon/core/model.ts';
+import { changesOf, type EventType, Hub } from '../../src/daemon/hub.ts';
+import type { Transition } from '../../src/daemon/registry.ts';
+import { FakePeer } from '../helpers/fake-peer.ts';
+import { at, fakeRun, fakeWorker, runIn, stopAt } from '../helpers/fake-worker.ts';
+
+const up = { want: 'up', atLeast: 1 } as const;
+const running = (changes: Partial<WorkerRecord> = {}): WorkerRecord =>
+  fakeWorker({ intent: up, run: runIn('running'), ...changes });
+const withState = (worker: WorkerRecord, counter: number): WorkerRecord => ({
+  ...worker,
+  run: worker.run && { ...worker.run, state: { counter }, stateAt: at, stateRevision: counter },
+});
+const move = (before: WorkerRecord | null, after: WorkerRecord | null): Transition => ({
+  name: (after ?? before)?.name ?? '',
+  before,
+  after,
+});
+const typesOf = (before: WorkerRecord | null, after: WorkerRecord | null): readonly EventType[] =>
+  changesOf(move(before, after)).map(({ type }) => type);
+
+describe('changesOf', () => {
+  const ordered = fakeWorker({ intent: up, run: runIn('ordered') });
+  const spawned = fakeWorker({ intent: up, run: runIn('spawned') });
+  const ended = fakeWorker({ intent: up, run: runIn('ended') });
+  const closed = fakeWorker({ settled: 'exited', run: runIn('closed') });
+  const unready = running({ run: runIn('running', { readyDeclared: true, ready: false }) });
+  const ready = running({ run: runIn('running', { readyDeclared: true, ready: true }) });
+  const second = running({ run: runIn('running', { id: 'w.2.aa', generation: 2 }), generation: 2 });
+  const rows: readonly (readonly [string, WorkerRecord | null, WorkerRecord | null, readonly EventType[]])[] = [
+    ['a worker that is new', null, fakeWorker(), ['phase']],
+    ['one that is forgotten', closed, null, ['removed']],
+    ['it is ordered', fakeWorker(), ordered, ['phase']],
+    ['a pid that becomes known', ordered, spawned, []],
+    ['it runs', spawned, running(), ['phase']],
+    ['it runs but is not ready', spawned, unready, ['phase']],
+    ['it is ready', unready, ready, ['ready']],
+    ['it runs and is ready in one step', spawned, ready, ['phase', 'ready']],
+    ['ready that was not declared is no event', spawned, running(), ['phase']],
+    ['it publishes', running(), withState(running(), 1), ['state']],
+    ['the same state again', withState(running(), 1), withState(running(), 1), []],
+    ['an older state', withState(running(), 2), withState(running(), 1), []],
+    ['its leader ends: not told yet', running(), ended, []],
+    ['its leader ends with a last state', running(), withState(ended, 5), ['state']],
+    ['its end is proven complete', ended, closed, ['phase']],
+    ['it is to end', running(), running({ run: runIn('running', { stop: stopAt('asked') }) }), ['phase']],
+    [
+      'the next step of its end',
+      running({ run: runIn('running', { stop: stopAt('asked') }) }),
+      running({ run: runIn('running', { stop: stopAt('killed') }) }),
+      [],
+    ],
+    ['a new generation', running(), second, ['phase']],
+    ['a new generation that has published', running(), withState(second, 1), ['phase']],
+    ['it is enabled', running(), running({ enabled: true }), ['phase']],
+    ['leftovers are found', closed, { ...closed, leftovers: [{ pid: 5, startTime: 1, command: 'x' }] }, ['phase']],
+    [
+      'a restart is put off',
+      { ...closed, intent: up },
+      { ...closed, intent: up, backoff: { untilAt: 1, untilMono: 1, afterLoss: false } },
+      ['phase'],
+    ],
+  ];
+  it.each(rows)('%s', (_what, before, after, types) => expect(typesOf(before, after)).toEqual(types));
+});
+
+const setUp = (workers: readonly WorkerRecord[] = [running()]) => {
+  const records = new Map(workers.map((worker) => [worker.name, worker]));
+  const hub = new Hub({ epoch: 'e1', now: () => at, records: () => records.values() });
+  const change = (...all: readonly (WorkerRecord | null)[]) => {
+    const transitions = all.map((after) => {
+      const name = after?.name ?? 'w';
+      const before = records.get(name) ?? null;
+      if (after === null) records.delete(name);
+      else records.set(name, after);
+      return { name, before, after };
+    });
+    hub.announce(transitions);
+  };
+  const watch = (names: readonly string[] | null = null, types: readonly EventType[] | null = null) => {
+    const peer = new FakePeer();
+    const { id, start } = hub.subscribe({ peer, names, types: types === null ? null : new Set(types) });
+    return { peer, id, start };
+  };
+  return { hub, change, watch, get: () => records.get('w') ?? running() };
+};
+
+describe('a subscription', () => {
+  it('hears the snapshot first, then every change in order, with its id, time, name and generation', () => {
+    const { watch, change } = setUp();
+    const { peer, id, start } = watch();
+    change(withState(running(), 1));
+    expect(peer.sent).toEqual([]);
+    start();
+    change(withState(running(), 2));
+    change(fakeWorker({ settled: 'exited', run: runIn('closed') }));
+    change(null);
+    expect(peer.types()).toBe('snapshot state phase removed');
+    for (const event of peer.events()) {
+      expect(event).toMatchObject({ subscription: id, at: '2026-01-02T03:04:05.678Z', name: 'w' });
+    }
+    expect(peer.events()[0]).toMatchObject({ worker: { name: 'w', state: { counter: 1 } }, generation: 1 });
+    expect(peer.events()[1]).toMatchObject({ state: { counter: 2 }, stateRevision: 2 });
+    expect(peer.events()[2]).toMatchObject({ worker: { phase: 'exited' } });
+  });
+
+  it('cursors grow and are those of this life of the daemon', () => {
+    const { watch, change, hub } = setUp();
+    const { peer, start } = watch();
+    start();
+    change(withState(running(), 1), withState(running(), 2));
+    const cursors = peer.events().map(({ cursor }) => cursor);
+    expect(new Set(cursors).size).toBe(cursors.length);
+    for (const cursor of cursors) expect(cursor).toMatch(/^e1-\d+$/);
+    expect(cursors.at(-1)).toBe(hub.cursor);
+  });
+
+  it('names and globs choose; a new worker that fits is heard of', () => {
+    const { watch, change } = setUp([running({ name: 'web-1' }), running({ name: 'db' }), running({ name: 'other' })]);
+    const { peer, start } = watch(['web-*', 'db']);
+    start();
+    change(running({ name: 'web-2' }), running({ name: 'webx' }), running({ name: 'db2' }));
+    expect(peer.events().map(({ type, name }) => `${type} ${name}`)).toEqual([
+      'snapshot web-1',
+      'snapshot db',
+      'phase web-2',
+    ]);
+  });
+
+  it('types choose; log only where it is asked for', () => {
+    const { watch, change } = setUp();
+    const { peer, start } = watch(null, ['phase']);
+    start();
+    change(withState(running(), 1));
+    change(fakeWorker({ run: runIn('closed') }));
+    expect(peer.types()).toBe('phase');
+  });
+
+  it('is gone after unsubscribe, and nothing listens for it any more', () => {
+    const { hub, watch, change } = setUp();
+    const { peer, id, start } = watch();
+    start();
+    expect(hub.unsubscribe(id)).toBe(true);
+    expect(hub.unsubscribe(id)).toBe(false);
+    change(withState(running(), 1));
+    expect(peer.types()).toBe('snapshot');
+    expect([peer.listeners, hub.size]).toEqual([0, 0]);
+  });
+
+  it('R08: several hear the same in the same order', () => {
+    const { watch, change } = setUp();
+    const all = [watch(), watch(), watch(['w'])];
+    for (const { start } of all) start();
+    for (let count = 1; count <= 50; count += 1) change(withState(running({ enabled: count % 2 === 0 }), count));
+    const heard = all.map(({ peer }) => peer.events().map(({ subscription: _own, ...event }) => event));
+    expect(heard[1]).toEqual(heard[0]);
+    expect(heard[2]).toEqual(heard[0]);
+  });
+});
+
+describe('one that does not read', () => {
+  it('gets the newest state of each worker, once, and everything else in order', () => {
+    const { watch, change } = setUp([running(), running({ name: 'x' })]);
+    const { peer, start } = watch();
+    start();
+    peer.backlogged = true;
+    for (let count = 1; count <= 5000; count += 1)
+      change(withState(running(), count), withState(running({ name: 'x' }), count));
+    const last = withState(fakeWorker({ settled: 'exited', run: runIn('closed') }), 5000);
+    change(last);
+    expect(peer.types()).toBe('snapshot snapshot');
+    peer.drain();
+    const late = peer.events().slice(2);
+    expect(late.map(({ type, name }) => `${type} ${name}`).sort()).toEqual(['phase w', 'state w', 'state x']);
+    expect(late.findIndex(({ type }) => type === 'phase')).toBeGreaterThan(
+      late.findIndex(({ type, name }) => type === 'state' && name === 'w'),
+    );
+    for (const event of late) if (event.type === 'state') expect(event).toMatchObject({ stateRevision: 5000 });
+  });
+
+  it('beyond its bound hears how much it missed, then snapshots of how things are now, then changes', () => {
+    const { watch, change } = setUp();
+    const { peer, start } = watch();
+    start();
+    peer.backlogged = true;
+    for (let count = 1; count <= 3000; count += 1) change(running({ enabled: count % 2 === 0 }));
+    change(withState(running({ enabled: true, restarts: 7 }), 9));
+    peer.drain();
+    const [, gap, snapshot, ...more] = peer.events();
+    expect(gap).toMatchObject({ type: 'gap', dropped: 3001 });
+    expect(snapshot).toMatchObject({ type: 'snapshot', worker: { restarts: 7, state: { counter: 9 } } });
+    expect(more).toEqual([]);
+    change(null);
+    expect(peer.types()).toBe('snapshot gap snapshot removed');
+  });
+
+  it('keeps at most 1,024 events for it, whatever happens', () => {
+    const { watch, change } = setUp();
+    const { peer, start } = watch();
+    start();
+    peer.backlogged = true;
+    for (let count = 1; count <= 1024; count += 1) change(running({ restarts: count }));
+    peer.drain();
+    expect(peer.types()).toBe(`snapshot${' phase'.repeat(1024)}`);
+    peer.backlogged = true;
+    for (let count = 1; count <= 1025; count += 1) change(running({ restarts: 5000 + count }));
+    peer.drain();
+    expect(
+      peer
+        .events()
+        .slice(1025)
+        .map(({ type }) => type),
+    ).toEqual(['gap', 'snapshot']);
+  });
+
+  it('a removed worker is not in the snapshots after a gap', () => {
+    const { watch, change } = setUp();
+    const { peer, start } = watch();
+    start();
+    peer.backlogged = true;
+    for (let count = 1; count <= 2000; count += 1) change(running({ restarts: count }));
+    change(null);
+    peer.drain();
+    expect(peer.types()).toBe('snapshot gap');
+  });
+
+  it('stops again where the far end does, and goes on from there', () => {
+    const { watch, change } = setUp();
+    const { peer, start } = watch();
+    start();
+    peer.backlogged = true;
+    for (let count = 1; count <= 10; count += 1) change(running({ restarts: count }));
+    const { send } = FakePeer.prototype;
+    peer.send = (message) => {
+      send.call(peer, message);
+      if (peer.sent.length === 4) peer.backlogged = true;
+    };
+    peer.drain();
+    expect(peer.sent).toHaveLength(4);
+    change(running({ restarts: 11 }));
+    expect(peer.sent).toHaveLength(4);
+    peer.drain();
+    const restarts = peer.events().map((event) => (event['worker'] as { restarts: number }).restarts);
+    expect(restarts).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+  });
+
+  it('does not hold up one that reads', () => {
+    const { watch, change } = setUp();
+    const [slow, good] = [watch(), watch()];
+    slow.start();
+    good.start();
+    slow.peer.backlogged = true;
+    for (let count = 1; count <= 100; count += 1) change(withState(running(), count));
+    expect(good.peer.sent).toHaveLength(101);
+    expect(slow.peer.sent).toHaveLength(1);
+  });
+
+  it('reads nothing old of a run that is over: the last state of a generation is not told after the next began', () => {
+    const { watch, change } = setUp();
+    const { peer, start } = watch();
+    start();
+    peer.backlogged = true;
+    change(withState(running(), 1));
+    change(withState(running(), 2));
+    const second = running({ generation: 2, run: fakeRun({ id: 'w.2.aa', generation: 2 }) });
+    change(second);
+    change(withState(second, 1));
+    peer.drain();
+    const generations = peer.events().map(({ type, generation }) => `${type} ${generation}`);
+    expect(generations.at(-1)).toBe('state 2');
+    expect(generations.slice(generations.indexOf('phase 2')).filter((each) => each === 'state 1')).toEqual([]);
+  });
+});
