@@ -242,11 +242,12 @@ export class Daemon {
   }
 
   /** Ends every worker in good order, then the shim, then the daemon; `keepWorkers`: the daemon alone. */
-  async stop(keepWorkers: boolean, by: Actor): Promise<void> {
+  async stop(keepWorkers: boolean, by: Actor, ending: Ending = 'stop'): Promise<void> {
     const { serviceManager, externalShim, log } = this.#options;
     log.info({ keepWorkers, via: by.via, by: by.pid }, 'ending');
     this.#stopping = true;
-    serviceManager.stopping();
+    // A replaced process stays: systemd would wait for its end, and kill it when it has waited enough.
+    if (ending === 'stop') serviceManager.stopping();
     if (!keepWorkers) {
       await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
       this.#registry.flushNow();
@@ -280,7 +281,7 @@ export class Daemon {
         this.finish('stop');
       },
       restart: async () => {
-        await this.stop(true, itself);
+        await this.stop(true, itself, 'restart');
         this.finish('restart');
       },
     };

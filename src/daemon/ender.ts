@@ -5,7 +5,7 @@
 import type { Actor, JsonObject } from '../shared/worker.ts';
 import { type Identity, isLive, type KnownLeftover, type Run } from './core/model.ts';
 import type { Hosts } from './hosts.ts';
-import type { Clock, Logger, ProcessTable, Shim } from './ports.ts';
+import type { Clock, Logger, ProcessMark, ProcessTable, Shim, SweepTarget } from './ports.ts';
 import type { Sweeper } from './sweeper.ts';
 
 export interface EnderOptions {
@@ -32,11 +32,18 @@ const giveUpMs = 1500;
 
 export class Ender {
   readonly #options: EnderOptions;
+  /** Taken before a run was ordered: what it spawned is younger. */
+  readonly #marks = new Map<string, ProcessMark | null>();
   /** Descendants seen before the first stop signal, by run: `env -i` loses them the marker. */
   readonly #trees = new Map<string, readonly Identity[]>();
 
   constructor(options: EnderOptions) {
     this.#options = options;
+  }
+
+  /** A run is about to be ordered. */
+  expect(run: string): void {
+    this.#marks.set(run, this.#options.processes.mark());
   }
 
   /** Cooperatively; a command by its stop signal too. */
@@ -81,9 +88,13 @@ export class Ender {
    * What is left of a run whose leader is gone. `deadline` (asked at each look) says until when that may end by itself
    * after its stop signal; `null`: leave it alone. Gives back what lives on.
    */
-  async clear(run: Run, deadline: () => number | null): Promise<readonly KnownLeftover[]> {
+  async clear(
+    run: Run,
+    deadline: () => number | null,
+    known: readonly KnownLeftover[] = [],
+  ): Promise<readonly KnownLeftover[]> {
     const { clock, processes } = this.#options;
-    let left = await this.look(run);
+    let left = await this.look(run, known);
     const asked = new Set<string>();
     let killedMono: number | null = null;
     for (let look = 1; left.length > 0; look += 1) {
@@ -97,18 +108,20 @@ export class Ender {
       } else for (const each of left) this.#askOnce(each, run, asked);
       await this.#pause();
       left = left.filter((each) => processes.startTimeOf(each.pid) === each.startTime);
-      if (left.length === 0 || look % looksPerSweep === 0) left = await this.look(run);
+      if (left.length === 0 || look % looksPerSweep === 0) left = await this.look(run, known);
     }
     return left;
   }
 
-  /** What of a run is alive now. */
-  look(run: Run): Promise<readonly KnownLeftover[]> {
-    return this.#options.sweeper.look(this.#target(run));
+  /** What of a run is alive now; `known` was found earlier, and may have lost its marker. */
+  look(run: Run, known: readonly KnownLeftover[] = []): Promise<readonly KnownLeftover[]> {
+    return this.#options.sweeper.look(this.#target(run, known));
   }
 
+  /** It is closed; what it left behind is in the registry. */
   forget(run: Run): void {
     this.#trees.delete(run.id);
+    this.#marks.delete(run.id);
   }
 
   #askOnce(process: KnownLeftover, run: Run, asked: Set<string>): void {
@@ -119,12 +132,13 @@ export class Ender {
     this.#options.processes.signal(process, 'SIGCONT');
   }
 
-  #target(run: Run) {
+  #target(run: Run, known: readonly KnownLeftover[]): SweepTarget {
     return {
       run: run.id,
       group: run.kind === 'thread' ? null : run.pid,
       since: run.startTime,
-      also: this.#trees.get(run.id) ?? [],
+      mark: this.#marks.get(run.id) ?? null,
+      also: [...(this.#trees.get(run.id) ?? []), ...known],
     };
   }
 

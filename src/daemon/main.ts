@@ -242,7 +242,7 @@ const installSignals = (daemon: Daemon, terminal: boolean): void => {
     }
     if (ending) return;
     ending = true;
-    void daemon.stop(true, { ...actor, via: 'SIGHUP' }).then(() => daemon.finish('restart'));
+    void daemon.stop(true, { ...actor, via: 'SIGHUP' }, 'restart').then(() => daemon.finish('restart'));
   });
   // Their default is to end us, to stop us, or (USR1) to open a debugger for every local user.
   for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGALRM', 'SIGWINCH', 'SIGTSTP', 'SIGCONT'] as const) {

@@ -68,6 +68,8 @@ export interface ProcessTable {
   readonly bootId: string;
   /** Start time of a living process; `null` when there is none (a zombie is none), `'unknown'` when unreadable. */
   startTimeOf(pid: number): number | null | 'unknown';
+  /** Now; `null` where the kernel does not tell. */
+  mark(): ProcessMark | null;
   /** Living processes of the groups, sessions and run markers given, each with the run it was found for. */
   sweep(targets: readonly SweepTarget[]): ReadonlyMap<string, readonly KnownLeftover[]>;
   /** Descendants of a process, for those that lose their marker (`env -i`) and leave the group. */
@@ -80,12 +82,21 @@ export interface ProcessTable {
   signal(target: Identity, signal: NodeJS.Signals): boolean;
 }
 
+/** A moment, in the numbers that the kernel gives to processes. */
+export interface ProcessMark {
+  readonly lastPid: number;
+  /** Processes and threads ever made. */
+  readonly forks: number;
+}
+
 export interface SweepTarget {
   readonly run: string;
   /** The process group of its leader; `null` for threads. */
   readonly group: number | null;
   /** Start time of its leader: what is older is not of this run. */
   readonly since: number | null;
+  /** Taken before any process of it was made; `null`: unknown, and every process is looked at. */
+  readonly mark: ProcessMark | null;
   /** Found earlier, by tree. */
   readonly also: readonly Identity[];
 }

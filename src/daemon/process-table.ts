@@ -5,7 +5,7 @@
  */
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import type { Identity, KnownLeftover } from './core/model.ts';
-import type { ProcessTable, SweepTarget } from './ports.ts';
+import type { ProcessMark, ProcessTable, SweepTarget } from './ports.ts';
 import { runMarker } from './shim/protocol.ts';
 import { readBootId } from './system.ts';
 
@@ -119,8 +119,38 @@ const kill = (pid: number, signal: NodeJS.Signals): boolean => {
   }
 };
 
+const numberIn = (path: string, pattern: RegExp): number | null => {
+  const found = pattern.exec(readProc(path, false)?.toString('latin1') ?? '')?.[1];
+  return found === undefined ? null : Number(found);
+};
+
+/** Pids are given out in rising order and begin anew at this one; what is in use is passed over. */
+const maxPid = numberIn('/proc/sys/kernel/pid_max', /^(\d+)/);
+const passedOver = 4096;
+
 export class LinuxProcessTable implements ProcessTable {
   readonly bootId = readBootId();
+
+  mark(): ProcessMark | null {
+    const lastPid = numberIn('/proc/loadavg', /(\d+)\s*$/);
+    const forks = numberIn('/proc/stat', /^processes (\d+)/m);
+    return lastPid === null || forks === null ? null : { lastPid, forks };
+  }
+
+  /**
+   * The pid above which everything made since all of the marks is: as long as pids cannot have begun anew since. A look
+   * costs by the process, and most of a machine's are older than a run.
+   */
+  #oldestPid(targets: readonly SweepTarget[]): number {
+    const now = this.mark();
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { mark } of targets) {
+      if (mark === null || now === null || maxPid === null) return 0;
+      if (mark.lastPid + (now.forks - mark.forks) + passedOver >= maxPid) return 0;
+      oldest = Math.min(oldest, mark.lastPid);
+    }
+    return oldest;
+  }
 
   startTimeOf(pid: number): number | null | 'unknown' {
     const stat = readStat(pid);
@@ -144,7 +174,9 @@ export class LinuxProcessTable implements ProcessTable {
     const byTree = new Map<number, { run: string; startTime: number }>();
     for (const { also, run } of targets) for (const known of also) byTree.set(known.pid, { run, ...known });
     const since = Math.min(...targets.map((target) => target.since ?? 0));
+    const oldestPid = this.#oldestPid(targets);
     for (const pid of listPids()) {
+      if (pid <= oldestPid) continue;
       const stat = readStat(pid);
       if (stat === null || isGone(stat) || stat.startTime < since || pid === process.pid) continue;
       const run = this.#belongsTo(stat, groups, byTree, found);

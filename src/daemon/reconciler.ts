@@ -72,7 +72,7 @@ export class Reconciler {
     const { registry, ender } = this.#options;
     const run = registry.get(name)?.run ?? null;
     if (run === null || isOpen(run)) return 0;
-    const leftovers = await ender.look(run);
+    const leftovers = await ender.look(run, registry.get(name)?.leftovers);
     const worker = registry.get(name);
     if (worker?.run?.id !== run.id) return 0;
     if (leftovers.length > 0 || worker.leftovers.length > 0) registry.update(name, { ...worker, leftovers });
@@ -224,7 +224,7 @@ export class Reconciler {
 
   /** The run is written before the shim is asked. False: not now; something will call again. */
   async #spawn(worker: WorkerRecord, automatic: boolean): Promise<boolean> {
-    const { registry, shim, hosts, clock, orders, nonce, bootId, log } = this.#options;
+    const { registry, shim, hosts, clock, orders, nonce, bootId, log, ender } = this.#options;
     const { name } = worker;
     if (!shim.connected) return false;
     const waitMs = automatic ? this.#bucket.take(clock.mono()) : 0;
@@ -233,6 +233,7 @@ export class Reconciler {
       return false;
     }
     const id = runId(name, worker.generation + 1, nonce());
+    ender.expect(id);
     const host = worker.spec.kind === 'thread' ? hosts.place(worker, id) : null;
     const run = newRun(worker, { id, host, automatic, now: clock.now(), bootId });
     const counted = automatic && worker.backoff?.afterLoss !== true;
@@ -342,7 +343,11 @@ export class Reconciler {
       if (run === null) return;
       const untilMono = clock.mono() + (worker.stopOrder?.graceMs ?? run.graceMs);
       const isForced = () => registry.get(name)?.stopOrder?.force === true;
-      const leftovers = await ender.clear(run, () => (isForced() ? Number.NEGATIVE_INFINITY : untilMono));
+      const leftovers = await ender.clear(
+        run,
+        () => (isForced() ? Number.NEGATIVE_INFINITY : untilMono),
+        worker.leftovers,
+      );
       this.#leftoversCleared(name, leftovers);
       await registry.committed();
     } finally {

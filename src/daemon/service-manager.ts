@@ -12,6 +12,8 @@ export interface ServiceManager {
   stopping(): void;
 }
 
+const isStatus = ([first]: readonly string[]): boolean => first?.startsWith('--status=') === true;
+
 const silent: ServiceManager = { ready() {}, status() {}, stopping() {} };
 
 export const connectServiceManager = (
@@ -23,20 +25,19 @@ export const connectServiceManager = (
   const environment = { NOTIFY_SOCKET: socket, PATH: env['PATH'] ?? '/usr/bin:/bin' };
   let last = '';
   let busy = false;
-  let queued: readonly string[] | null = null;
-  /** One at a time, and in order: of what comes in between only the newest counts. */
+  let queued: (readonly string[])[] = [];
+  /** One at a time, and in order; of the statuses that come in between only the newest counts. */
   const tell = (args: readonly string[]) => {
     if (busy) {
-      queued = args.includes('--ready') || args.includes('STOPPING=1') ? args : (queued ?? args);
+      queued = [...queued.filter((earlier) => !isStatus(earlier)), args];
       return;
     }
     busy = true;
     const child = spawn('systemd-notify', [`--pid=${process.pid}`, ...args], { env: environment, stdio: 'ignore' });
     const done = () => {
       busy = false;
-      const next = queued;
-      queued = null;
-      if (next !== null) tell(next);
+      const next = queued.shift();
+      if (next !== undefined) tell(next);
     };
     child.once('error', (error) => {
       log.warn({ error: error.message }, 'cannot tell the service manager: systemd-notify did not run');

@@ -55,7 +55,7 @@ export class FakeControlPlane {
       logDirectory: '/nowhere',
       openFiles: null,
     });
-    const ender = new Ender({ shim, hosts, processes, sweeper: new Sweeper(processes), clock });
+    const ender = new Ender({ shim, hosts, processes, sweeper: new Sweeper(processes), clock, log });
     const orders = { places, processHost: ['host'], openFiles: null };
     const fifos = new FifoKeeper(places);
     this.reconciler = new Reconciler({ ...shared, hosts, ender, fifos, orders, chance: () => 0.5 });

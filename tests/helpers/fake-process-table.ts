@@ -26,6 +26,10 @@ export class FakeProcessTable implements ProcessTable {
     this.processes.delete(pid);
   }
 
+  mark(): null {
+    return null;
+  }
+
   startTimeOf(pid: number): number | null {
     return this.processes.get(pid)?.startTime ?? null;
   }
