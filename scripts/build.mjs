@@ -60,7 +60,10 @@ const codeCache = `
       var stat = fs.lstatSync(directory);
       return stat.isDirectory() && stat.uid === uid && (stat.mode & 18) === 0;
     });
-    if (closed) require('module').enableCompileCache(cache);
+    if (!closed) return;
+    var mask = process.umask(63);
+    require('module').enableCompileCache(cache);
+    process.umask(mask);
   } catch (error) {
     // No home yet: nothing to gain.
   }

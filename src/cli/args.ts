@@ -1,6 +1,6 @@
 /**
  * From argv to a verb and its words. The verb is found here; what stands around it is commander's business
- * (command-line.ts), but for a line of plain words and global flags, which is read here and so answered sooner.
+ * (command-line.ts), but for a line that is written plainly, which is read here and so answered sooner.
  */
 import { usage } from './values.ts';
 
@@ -114,25 +114,69 @@ export const findVerb = (argv: readonly string[]): FoundVerb => {
   return { verb: null, before: argv, after: [], help, version };
 };
 
-/** A line of plain words and global flags as commander would read it; `null`: leave it to commander. */
-export const readPlain = (words: readonly string[], spec: VerbSpec): Args | null => {
-  const options: Record<string, unknown> = {};
-  const operands: string[] = [];
-  for (let index = 0; index < words.length; index += 1) {
-    const word = words[index] ?? '';
-    if (!word.startsWith('-')) operands.push(word);
-    else if (word === '--json') options['json'] = true;
-    else if (word === '-q' || word === '--quiet') options['quiet'] = true;
-    else if (word === '--no-autostart') options['autostart'] = false;
-    else {
-      const value = words[index + 1];
-      if (!takesValue.has(word) || value === undefined || value.startsWith('-')) return null;
-      options[word.slice(2)] = value;
-      index += 1;
+interface KnownOption {
+  /** Its long name in camelCase, without `no-`. */
+  readonly name: string;
+  readonly takesValue: boolean;
+  readonly repeat: boolean;
+  readonly negated: boolean;
+}
+
+const camelCase = (long: string): string => long.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+/** By each of its words. A verb's own option stands before a global one of the same name or letter. */
+const knownOptions = (spec: VerbSpec): ReadonlyMap<string, KnownOption> => {
+  const known = new Map<string, KnownOption>();
+  const names = new Set<string>();
+  for (const options of [spec.options, globalOptions]) {
+    const own = options === spec.options;
+    for (const { flags, repeat } of options) {
+      const match = /^(?:(-\w), )?--(no-)?([a-z-]+)( <.+>)?$/.exec(flags);
+      if (match === null) continue;
+      const [, short, no, long = '', value] = match;
+      const name = camelCase(long);
+      if (own) names.add(name);
+      else if (names.has(name)) continue;
+      const option = { name, takesValue: value !== undefined, repeat: repeat === true, negated: no !== undefined };
+      for (const word of [short, `--${no ?? ''}${long}`])
+        if (word !== undefined && !known.has(word)) known.set(word, option);
     }
   }
+  return known;
+};
+
+/**
+ * A line as commander would read it, where it is written plainly: each flag a word of its own, its value the next word
+ * or behind `=`. `null`: leave it to commander, which also knows how to say what is wrong.
+ */
+export const readPlain = (words: readonly string[], spec: VerbSpec): Args | null => {
+  const cut = spec.takesCommand ? words.indexOf('--') : -1;
+  const own = cut === -1 ? words : words.slice(0, cut);
+  const known = knownOptions(spec);
+  const options: Record<string, unknown> = {};
+  const operands: string[] = [];
+  for (let index = 0; index < own.length; index += 1) {
+    const word = own[index] ?? '';
+    if (!word.startsWith('-')) {
+      operands.push(word);
+      continue;
+    }
+    const equals = word.startsWith('--') ? word.indexOf('=') : -1;
+    const option = known.get(equals === -1 ? word : word.slice(0, equals));
+    if (option === undefined) return null;
+    const { name } = option;
+    if (!option.takesValue) {
+      if (equals !== -1) return null;
+      options[name] = !option.negated;
+      continue;
+    }
+    const value = equals === -1 ? own[index + 1] : word.slice(equals + 1);
+    if (value === undefined || value === '' || value.startsWith('-')) return null;
+    if (equals === -1) index += 1;
+    options[name] = option.repeat ? [...((options[name] as readonly string[] | undefined) ?? []), value] : value;
+  }
   const fits = operands.length >= spec.minOperands && operands.length <= spec.maxOperands;
-  return fits ? new Args(options, operands) : null;
+  return fits ? new Args(options, operands, cut === -1 ? null : words.slice(cut + 1)) : null;
 };
 
 /** The nearest of `known`, where it is near enough to be what was meant. */

@@ -46,9 +46,11 @@ export class Adoption {
     for (const { run } of [...this.#options.hosts.all()]) {
       if (!held.has(run)) await this.#adoptHost(run);
     }
-    for (const worker of [...registry.all()]) {
-      const { run } = worker;
-      if (!isLive(run)) continue;
+    for (const name of [...registry.names()]) {
+      // As it is now: looking takes turns of the loop, and verbs come in between.
+      const worker = registry.get(name);
+      const run = worker?.run ?? null;
+      if (worker === null || !isLive(run)) continue;
       const status = held.get(run.id);
       if (status !== undefined) this.#resume(worker, run, status);
       else await this.#missing(worker, run);

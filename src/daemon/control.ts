@@ -1,5 +1,5 @@
 /** The commands of `workerd` that speak to a daemon: start --detach, stop, restart, status. Each gives its exit code. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { type Client, connect } from '../shared/client.ts';
 import { exitCodes, WorkerdError } from '../shared/errors.ts';
 import { launchDaemon } from '../shared/launch.ts';
@@ -104,8 +104,17 @@ const untilReplaced = async (options: ControlOptions, startedAt: string): Promis
   }
 };
 
+/** A daemon that crashed, or went alone, has left workers: to end them in good order takes a daemon. */
+const revive = async (options: ControlOptions): Promise<Client | null> => {
+  const { places } = options;
+  if (!existsSync(places.shimSocket) || existsSync(places.serviceMark)) return null;
+  const readiness = await launchDaemon(options);
+  if (readiness.kind === 'failed') throw new WorkerdError('internal', `cannot end what it left: ${readiness.why}`);
+  return untilReached(options, 'stop');
+};
+
 export const runStop = async (options: ControlOptions, keepWorkers: boolean): Promise<number> => {
-  const client = await reach(options, 'stop');
+  const client = (await reach(options, 'stop')) ?? (keepWorkers ? null : await revive(options));
   if (client === null) {
     say(options, { pid: null, outcome: 'not-running' }, 'not running');
     return exitCodes.done;

@@ -184,6 +184,7 @@ export class Daemon {
       hub: this.#hub,
       verbs: this.#verbs,
       waiters,
+      reconciler: this.#reconciler,
       logs,
       shim: this.#link,
       usage: new UsageReader(),

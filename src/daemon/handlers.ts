@@ -16,6 +16,7 @@ import { notFound } from './definitions.ts';
 import type { EventType, Hub } from './hub.ts';
 import type { LogStore } from './log-store.ts';
 import type { Shim, Store } from './ports.ts';
+import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
 import type { UsageReader } from './usage.ts';
 import type { Verbs } from './verbs.ts';
@@ -48,6 +49,7 @@ export interface HandlersOptions {
   readonly hub: Hub;
   readonly verbs: Verbs;
   readonly waiters: Waiters;
+  readonly reconciler: Pick<Reconciler, 'findLeftovers'>;
   readonly logs: LogStore;
   readonly shim: Shim;
   readonly usage: UsageReader;
@@ -132,6 +134,9 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     },
 
     async status({ names, after, limit, showEnv }) {
+      const withLeftovers = select(names).filter((name) => known(name).leftovers.length > 0);
+      // Nobody tells when one of them ends: looked at when asked for.
+      await Promise.all(withLeftovers.map((name) => options.reconciler.findLeftovers(name)));
       await registry.committed();
       const selected = select(names);
       const from = after === undefined ? 0 : selected.findIndex((name) => name > after);

@@ -8,6 +8,7 @@ import { fold, type RunFact } from './core/lifecycle.ts';
 import { isLive, isOpen, type KnownLeftover, type Run, type StopProgress, type WorkerRecord } from './core/model.ts';
 import { plan } from './core/plan.ts';
 import { settle } from './core/settle.ts';
+import { StartWindow } from './core/start-window.ts';
 import { timestamp } from './core/view.ts';
 import type { Ender } from './ender.ts';
 import type { FifoKeeper } from './fifo-keeper.ts';
@@ -32,7 +33,7 @@ export interface ReconcilerOptions {
   readonly chance: () => number;
 }
 
-/** The bucket of automatic restarts: W14's bound of 30 starts in any second is burst plus rate. */
+/** The bucket of automatic restarts; in any second no more than both begin. */
 const restartBurst = 10;
 const restartsPerSecond = 20;
 /** An action that could not be carried out (disk, shim) is tried again after this. */
@@ -42,6 +43,7 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #queue: KeyedQueue;
   readonly #bucket: Bucket;
+  readonly #window = new StartWindow(restartBurst + restartsPerSecond);
   readonly #timers = new Map<string, () => void>();
   /** Whose leftovers are to be ended, and who waits for that. */
   readonly #endLeftovers = new Map<string, (() => void)[]>();
@@ -130,7 +132,7 @@ export class Reconciler {
 
   /** Folds one fact about the newest run of a worker. */
   observe(name: string, fact: RunFact): void {
-    const { registry, log, fifos, hosts } = this.#options;
+    const { registry, log, fifos, hosts, clock } = this.#options;
     const worker = registry.get(name);
     const run = worker?.run ?? null;
     if (worker === null || run === null) return;
@@ -140,9 +142,13 @@ export class Reconciler {
       return;
     }
     if (next !== run) {
-      if (fact.kind === 'spawned') fifos.hold(run.id);
+      if (fact.kind === 'spawned') {
+        fifos.hold(run.id);
+        this.#window.begun(run.id, clock.mono());
+      }
       if (fact.kind === 'exited') {
         fifos.release(run.id);
+        this.#window.failed(run.id);
         if (run.host !== null) hosts.threadEnded(run.host, run.id);
       }
       this.#logFact(name, next, fact);
@@ -227,16 +233,17 @@ export class Reconciler {
     const { registry, shim, hosts, clock, orders, nonce, bootId, log, ender } = this.#options;
     const { name } = worker;
     if (!shim.connected) return false;
-    const waitMs = automatic ? this.#bucket.take(clock.mono()) : 0;
+    const waitMs = automatic ? this.#window.wait(clock.mono()) || this.#bucket.take(clock.mono()) : 0;
     if (waitMs > 0) {
       this.#lookAgain(name, clock.mono() + waitMs);
       return false;
     }
     const id = runId(name, worker.generation + 1, nonce());
     ender.expect(id);
+    if (automatic) this.#window.order(id);
     const host = worker.spec.kind === 'thread' ? hosts.place(worker, id) : null;
     const run = newRun(worker, { id, host, automatic, now: clock.now(), bootId });
-    const counted = automatic && worker.backoff?.afterLoss !== true;
+    const counted = automatic && worker.backoff?.counted !== false;
     registry.update(name, {
       ...worker,
       generation: run.generation,
@@ -246,7 +253,13 @@ export class Reconciler {
       stopOrder: null,
       restarts: worker.restarts + (counted ? 1 : 0),
     });
-    await registry.committed();
+    try {
+      await registry.committed();
+    } catch (error) {
+      this.#window.failed(id);
+      if (host !== null) hosts.threadEnded(host, id);
+      throw error;
+    }
     try {
       if (host !== null) await hosts.asked(host);
       await shim.call('spawn', spawnOrder(worker, run, orders));

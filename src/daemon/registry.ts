@@ -78,7 +78,10 @@ export class Registry {
     if (before?.run && after?.run && before.run.generation !== after.run.generation) {
       this.#runs.push({ name, run: before.run });
     }
-    if (after === null) this.#removed.add(name);
+    if (after === null) {
+      this.#removed.add(name);
+      this.#runs = this.#runs.filter((row) => row.name !== name);
+    }
     this.#durable.add(name);
     this.#apply({ name, before, after });
   }
@@ -86,6 +89,7 @@ export class Registry {
   /** New published state of the newest run: announced, not committed at once. */
   publish(name: string, after: WorkerRecord): void {
     const before = this.get(name);
+    if (!this.#undo.has(name)) this.#undo.set(name, before);
     if (!this.#durable.has(name)) this.#stale(name);
     this.#apply({ name, before, after });
   }

@@ -3,7 +3,7 @@
  * gives every connection a peer, a gate and bounds. Unlinks it only while it is still its own.
  */
 import { randomBytes } from 'node:crypto';
-import { type FSWatcher, lstatSync, renameSync, rmSync, unlinkSync, watch } from 'node:fs';
+import { chmodSync, type FSWatcher, lstatSync, renameSync, rmSync, unlinkSync, watch } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Gate } from '../shared/gate.ts';
@@ -82,6 +82,8 @@ export class Listener {
       });
     });
     server.on('error', (error) => log.error({ error: error.message }, 'the socket failed'));
+    // Made with every bit that the umask leaves; nobody knows the temporary name.
+    chmodSync(temporary, 0o600);
     renameSync(temporary, path);
     const { dev, ino } = lstatSync(path);
     const former = this.#server;

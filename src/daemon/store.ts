@@ -17,7 +17,7 @@ interface PolicyColumn {
   readonly reason: string | null;
   readonly restarts: number;
   readonly shortRuns: number;
-  readonly backoff: Pick<Backoff, 'untilAt' | 'afterLoss'> | null;
+  readonly backoff: Omit<Backoff, 'untilMono'> | null;
 }
 /** Column `intent`. */
 interface IntentColumn {
@@ -124,6 +124,7 @@ export class SqliteStore implements Store {
       for (const name of changes.removed) {
         this.#removeWorker.run(name);
         this.#removeRuns.run(name);
+        this.#written.delete(name);
       }
       for (const worker of changes.workers) this.#writeWorker(worker);
       for (const { name, run } of changes.runs) this.#writeRun(name, run);
@@ -137,7 +138,6 @@ export class SqliteStore implements Store {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
     }
-    for (const name of changes.removed) this.#written.delete(name);
   }
 
   #writeWorker(worker: WorkerRecord): void {
@@ -147,7 +147,8 @@ export class SqliteStore implements Store {
       reason: worker.reason,
       restarts: worker.restarts,
       shortRuns: worker.shortRuns,
-      backoff: backoff === null ? null : { untilAt: backoff.untilAt, afterLoss: backoff.afterLoss },
+      backoff:
+        backoff === null ? null : { untilAt: backoff.untilAt, afterLoss: backoff.afterLoss, counted: backoff.counted },
     };
     const intent: IntentColumn = {
       intent: worker.intent,

@@ -163,7 +163,14 @@ export class Verbs {
       if (worker !== null && isAlive(phaseOf(worker))) this.#unwant(name, order);
     }
     const gone = (now: WorkerRecord | null) => (now === null || !isAlive(phaseOf(now)) ? true : undefined);
-    await Promise.all(names.map((name) => waiters.until(name, gone, { what: 'stopped' })));
+    const end = async (name: string) => {
+      await waiters.until(name, gone, { what: 'stopped' });
+      // What ended by itself earlier may have left something alive: nobody would look after it any more.
+      const worker = registry.get(name);
+      if (worker !== null) await this.#stopLeftovers(worker, order, { name, force: false, wait: true });
+    };
+    // What cannot be ended (uninterruptible) is in the registry, and does not keep the daemon from ending.
+    await Promise.allSettled(names.map(end));
   }
 
   /** Starts a worker on behalf of the daemon itself. */

@@ -24,6 +24,8 @@ export interface PeerOptions<S> {
   readonly onClose?: (why: string) => void;
 }
 
+/** Characters of answers queued within one turn before more requests are looked at. */
+const maxQueuedLength = 1024 * 1024;
 const httpRequestLine = /^[A-Z]{3,10} \S+ HTTP\/\d/;
 
 export class Peer<S = undefined> {
@@ -37,8 +39,11 @@ export class Peer<S = undefined> {
   #waiting: Buffer[] = [];
   #outbox: string[] = [];
   #flushing = false;
+  #outboxLength = 0;
   #inFlight = 0;
   #held = 0;
+  /** Messages whose answer has not been queued yet. */
+  #unanswered = 0;
   #unfinished: NodeJS.Timeout | undefined;
   #firstFrame = true;
   #inputEnded = false;
@@ -108,6 +113,7 @@ export class Peer<S = undefined> {
   send(message: string): void {
     if (this.#closed !== null) return;
     this.#outbox.push(message);
+    this.#outboxLength += message.length;
     if (this.#flushing) return;
     this.#flushing = true;
     setImmediate(() => this.flush());
@@ -119,8 +125,12 @@ export class Peer<S = undefined> {
     if (this.#outbox.length === 0 || this.#closed !== null) return;
     const text = `${this.#outbox.join('\n')}\n`;
     this.#outbox = [];
+    this.#outboxLength = 0;
+    // One turn's answers may be many; it is what was not read before them that tells of a client that does not read.
+    const unread = this.#socket.writableLength;
     this.#socket.write(text);
-    if (this.#socket.writableLength > limits.maxUnreadBytes) this.destroy('it does not read its answers');
+    if (unread > 0 && this.#socket.writableLength > limits.maxUnreadBytes) this.destroy('it does not read its answers');
+    else if (this.#waiting.length > 0) this.#pump();
   }
 
   /** Sends what is queued, then ends; the far end sees FIN. */
@@ -140,25 +150,37 @@ export class Peer<S = undefined> {
   #received(chunk: Buffer): void {
     if (this.#closing || this.#closed !== null) return;
     const frames = this.#reader.push(chunk);
-    clearTimeout(this.#unfinished);
     if (frames === 'too-large') {
       this.#refuse(`invalid request: a message is at most ${limits.maxFrameBytes} bytes`);
       return;
     }
-    if (this.#reader.unfinished) {
-      this.#unfinished = setTimeout(
-        () => this.#refuse('invalid request: a message was begun and not ended'),
-        limits.unfinishedFrameMs,
-      );
-      this.#unfinished.unref();
-    }
+    this.#watchUnfinished(frames.length > 0);
     this.#waiting.push(...frames);
     this.#pump();
   }
 
+  /** Counted from the beginning of a line: one that drips in is not given more time. */
+  #watchUnfinished(lineEnded: boolean): void {
+    if (lineEnded || !this.#reader.unfinished) {
+      clearTimeout(this.#unfinished);
+      this.#unfinished = undefined;
+    }
+    if (!this.#reader.unfinished || this.#unfinished !== undefined) return;
+    this.#unfinished = setTimeout(
+      () => this.#refuse('invalid request: a message was begun and not ended'),
+      limits.unfinishedFrameMs,
+    );
+    this.#unfinished.unref();
+  }
+
+  /** Answers pile up: what asks for more of them waits until these are on their way. */
+  get #full(): boolean {
+    return this.#socket.writableNeedDrain || this.#outboxLength > maxQueuedLength;
+  }
+
   /** Works through the frames received, as far as the limits allow; the socket is read only when none waits. */
   #pump(): void {
-    while (this.#waiting.length > 0 && this.#inFlight < limits.maxInFlight && !this.#socket.writableNeedDrain) {
+    while (this.#waiting.length > 0 && this.#inFlight < limits.maxInFlight && !this.#full) {
       const frame = this.#waiting.shift();
       if (frame !== undefined && !isBlank(frame)) this.#frame(frame);
       if (this.#closing || this.#closed !== null) return;
@@ -203,22 +225,19 @@ export class Peer<S = undefined> {
 
   #serve(message: unknown, gate: Gate<S>): void {
     const { elements, batch } = gate.admit(message);
-    if (!batch && elements[0] !== undefined) {
-      const only = elements[0];
-      if (only.kind === 'answer') this.send(JSON.stringify(only.response));
-      else
-        void this.#carryOut(only, gate).then((answer) => {
-          if (answer !== null) this.send(encodeAnswer(answer));
-          this.#pump();
-        });
+    const [only] = elements;
+    if (!batch && only?.kind === 'answer') {
+      this.send(JSON.stringify(only.response));
       return;
     }
+    this.#unanswered += 1;
     const answers = elements.map((element) =>
       element.kind === 'answer' ? element.response : this.#carryOut(element, gate),
     );
     void Promise.all(answers).then((all) => {
-      const due = all.filter((answer) => answer !== null);
-      if (due.length > 0) this.send(`[${due.map(encodeAnswer).join(',')}]`);
+      const due = all.filter((answer) => answer !== null).map(encodeAnswer);
+      if (due.length > 0) this.send(batch ? `[${due.join(',')}]` : due.join(''));
+      this.#unanswered -= 1;
       this.#pump();
     });
   }
@@ -238,7 +257,7 @@ export class Peer<S = undefined> {
   }
 
   #endIfDone(): void {
-    if (this.#inputEnded && this.#waiting.length === 0 && this.#inFlight === 0 && this.#held === 0) {
+    if (this.#inputEnded && this.#waiting.length === 0 && this.#unanswered === 0) {
       this.close('the far end closed the connection');
     }
   }

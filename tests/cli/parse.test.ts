@@ -1,9 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Args, findVerb, nearest, readPlain } from '../../src/cli/args.ts';
+import { type Args, findVerb, nearest, readPlain } from '../../src/cli/args.ts';
 import { parseLine } from '../../src/cli/command-line.ts';
+import { start } from '../../src/cli/commands/start.ts';
 import { stop } from '../../src/cli/commands/stop.ts';
 import { nameFrom } from '../../src/cli/definition.ts';
 import { parseEnvFile } from '../../src/cli/env-file.ts';
@@ -94,31 +96,49 @@ describe('the line', () => {
     expect(() => findVerb(['--', 'x'])).toThrow('needs a verb');
   });
 
+  /** All that can be asked of parsed words, by every name that either parser knows. */
+  const shown = (args: Args) => {
+    const given = [...args.given].sort();
+    const ask = (name: string) => [name, args.flag(name), args.negated(name), args.value(name), args.list(name)];
+    return { operands: args.operands, command: args.command, options: given.map(ask) };
+  };
+
   test.each([
-    [['a', 'b']],
-    [['--json', 'a']],
-    [['-q', 'a', '--home', '/x', '--socket', '/s', '--color', 'never', '--no-autostart']],
-  ])('plain words are read as commander reads them: %j', (words) => {
-    const plain = readPlain(words, stop.spec);
-    const full = parseLine('stop', stop.spec, words);
-    expect(plain).toBeInstanceOf(Args);
-    const show = (args: Args) => [
-      args.operands,
-      ...['json', 'quiet'].map((name) => args.flag(name)),
-      ...['home', 'socket', 'color'].map((name) => args.value(name)),
-      args.negated('autostart'),
-      args.negated('wait'),
-      [...args.given].sort(),
-    ];
-    expect(show(plain ?? full)).toEqual(show(full));
+    ['stop', stop.spec, ['a', 'b']],
+    ['stop', stop.spec, ['--json', 'a']],
+    ['stop', stop.spec, ['-q', 'a', '--home', '/x', '--socket=/s', '--color', 'never', '--no-autostart']],
+    ['stop', stop.spec, ['--grace', '1s', 'a', '--no-wait', '--force']],
+    ['start', start.spec, ['-n', 'a', '--', 'sh', '-c', 'exit 1', '--']],
+    ['start', start.spec, ['x.ts', '-p', 'a=1', '--param=b=2', '--wait', 'running', '--no-wait']],
+    ['start', start.spec, ['x.ts', '--no-wait', '--wait', 'running', '-e', 'A', '-e', 'B=c', '--stop-signal', 'INT']],
+  ] as const)('%s %j is read as commander reads it', (verb, spec, words) => {
+    const plain = readPlain(words, spec);
+    expect(plain).not.toBeNull();
+    expect(plain === null ? null : shown(plain)).toEqual(shown(parseLine(verb, spec, words)));
+  });
+
+  test('whatever is read plainly is read as commander reads it', () => {
+    const flags = start.spec.options.flatMap(({ flags: text }) => text.replace(/ <.*$/, '').split(', '));
+    const word = fc.oneof(
+      fc.constantFrom(...flags, '--json', '-q', '--home', '--grace=1s', '--'),
+      fc.constantFrom('a', 'b=1', 'x.ts', '10s'),
+    );
+    fc.assert(
+      fc.property(fc.array(word, { maxLength: 7 }), (words) => {
+        const plain = readPlain(words, start.spec);
+        if (plain !== null) expect(shown(plain)).toEqual(shown(parseLine('start', start.spec, words)));
+      }),
+      { seed: 4711, numRuns: 2000 },
+    );
   });
 
   test.each([
-    [['--grace', '1s', 'a']],
+    [['--grace']],
     [['--', 'a']],
     [['--home']],
-    [['--home=/x']],
+    [['--home=']],
     [['-x']],
+    [['--grace', '-1s', 'a']],
   ])('%j is left to commander', (words) => {
     expect(readPlain(words, stop.spec)).toBeNull();
   });

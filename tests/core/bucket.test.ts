@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { Bucket } from '../../src/daemon/core/bucket.ts';
+import { StartWindow } from '../../src/daemon/core/start-window.ts';
 import { seeded } from '../helpers/fake-chance.ts';
 
 /** Everyone asks, waits as long as told, and asks again; when each got its turn. */
@@ -62,4 +63,37 @@ it('asking again after the wait it named is enough', () => {
   const waitMs = bucket.take(17.3);
   expect(waitMs).toBeGreaterThan(0);
   expect(bucket.take(17.3 + waitMs)).toBe(0);
+});
+
+it('W14: however long a permitted start takes to begin, no second sees more than 30 begin', () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 60, maxLength: 120 }), (delays) => {
+      const bucket = new Bucket({ burst: 10, perSecond: 20, nowMono: 0 });
+      const window = new StartWindow(30);
+      const waiting = delays.map((delayMs, index) => ({ at: 0, delayMs, run: `r${index}`, ordered: false }));
+      const begun: number[] = [];
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        if (next.ordered) {
+          window.begun(next.run, next.at);
+          begun.push(next.at);
+        } else {
+          const waitMs = window.wait(next.at) || bucket.take(next.at);
+          if (waitMs === 0) window.order(next.run);
+          waiting.push({ ...next, at: next.at + (waitMs === 0 ? next.delayMs : waitMs), ordered: waitMs === 0 });
+          waiting.sort((a, b) => a.at - b.at);
+        }
+      }
+      expect(begun).toHaveLength(delays.length);
+      expect(mostInOneSecond(begun)).toBeLessThanOrEqual(30);
+    }),
+    seeded(100),
+  );
+});
+
+it('a start that came to nothing is not counted', () => {
+  const window = new StartWindow(1);
+  window.order('a');
+  expect(window.wait(0)).toBeGreaterThan(0);
+  window.failed('a');
+  expect(window.wait(0)).toBe(0);
 });

@@ -6,7 +6,7 @@ import { fakeWorker, runIn, stopAt } from '../helpers/fake-worker.ts';
 
 const nowMono = 5000;
 const leftovers = [{ pid: 5, startTime: 1, command: 'sleeper' }];
-const backoffUntil = (untilMono: number) => ({ untilAt: 0, untilMono, afterLoss: false });
+const backoffUntil = (untilMono: number) => ({ untilAt: 0, untilMono, afterLoss: false, counted: true });
 const down = { want: 'down' } as const;
 const upFrom = (atLeast: number) => ({ want: 'up', atLeast }) as const;
 const order = { reason: 'stop', by: null, graceMs: null, force: false } as const;

@@ -213,7 +213,10 @@ describe('a run lost through no fault of its own', () => {
   it.each(['on-failure', 'always'] as const)('starts again at once and uncounted, policy %s', (policy) => {
     const story = new Story(policy).run({ exit: lost });
     expect(story.phase).toBe('backoff');
-    expect(story.worker).toMatchObject({ shortRuns: 0, backoff: { untilMono: story.nowMono, afterLoss: true } });
+    expect(story.worker).toMatchObject({
+      shortRuns: 0,
+      backoff: { untilMono: story.nowMono, afterLoss: true, counted: false },
+    });
   });
 
   it('is failed with its reason where the policy is no', () => {
@@ -234,7 +237,7 @@ describe('a run lost through no fault of its own', () => {
 
   it('a thread host that dies again within 10 s counts as a bad end of each of its threads', () => {
     const story = new Story('on-failure').run({ exit: lost }).run({ exit: lost, ranMs: 9999 });
-    expect(story.worker).toMatchObject({ shortRuns: 1, backoff: { afterLoss: false } });
+    expect(story.worker).toMatchObject({ shortRuns: 1, backoff: { afterLoss: true, counted: true } });
   });
 
   it('a host that dies again after 10 s and more is again nobody’s fault', () => {

@@ -8,7 +8,7 @@ import { at, commandSpec, fakeWorker, runIn, stopAt } from '../helpers/fake-work
 const down = { want: 'down' } as const;
 const same = { want: 'up', atLeast: 3 } as const;
 const newer = { want: 'up', atLeast: 4 } as const;
-const backoff = { untilAt: at + 4000, untilMono: 4000, afterLoss: false };
+const backoff = { untilAt: at + 4000, untilMono: 4000, afterLoss: false, counted: true };
 
 interface Given {
   readonly intent: WorkerRecord['intent'];

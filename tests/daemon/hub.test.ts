@@ -59,7 +59,7 @@ describe('changesOf', () => {
     [
       'a restart is put off',
       { ...closed, intent: up },
-      { ...closed, intent: up, backoff: { untilAt: 1, untilMono: 1, afterLoss: false } },
+      { ...closed, intent: up, backoff: { untilAt: 1, untilMono: 1, afterLoss: false, counted: true } },
       ['phase'],
     ],
   ];

@@ -81,7 +81,7 @@ describe('round trip', () => {
   });
 
   it('a restart that waits comes back with its wall-clock time; its deadline was of another life and is due', () => {
-    const backoff = { untilAt: at + 5000, untilMono: 777, afterLoss: true };
+    const backoff = { untilAt: at + 5000, untilMono: 777, afterLoss: true, counted: true };
     store.commit(changes({ workers: [fakeWorker({ backoff })] }));
     const [read] = reopen().load().workers;
     expect(read?.backoff).toEqual({ ...backoff, untilMono: Number.NEGATIVE_INFINITY });

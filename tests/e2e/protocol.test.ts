@@ -20,7 +20,6 @@ afterAll(async () => {
   client.socket.destroy();
   await box[Symbol.asyncDispose]();
 });
-
 const spec = { kind: 'command', command: ['/bin/sleep', '1000'], env: { TOKEN: 'CANARY-1234' } };
 
 const askWith = async (over: RawClient, method: string, params?: unknown): Promise<Answer> => {

@@ -76,7 +76,10 @@ export interface KnownLeftover extends Leftover, Identity {}
 export interface Backoff {
   readonly untilAt: number;
   readonly untilMono: number;
+  /** The run before was lost. */
   readonly afterLoss: boolean;
+  /** Adds to `restarts`; not so where a run was lost through no fault of its own. */
+  readonly counted: boolean;
 }
 
 export interface WorkerRecord {

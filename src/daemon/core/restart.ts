@@ -31,7 +31,9 @@ export type Verdict =
       readonly kind: 'restart';
       readonly delayMs: number;
       readonly shortRuns: number;
+      /** As an automatic restart, and as one of a row of short runs. */
       readonly counted: boolean;
+      /** The run was lost: if the next is lost at once, too, that is its own doing. */
       readonly afterLoss: boolean;
     };
 
@@ -45,9 +47,10 @@ export const afterRun = (run: EndedRun, chance: number): Verdict => {
     return { kind: 'restart', delayMs: 0, shortRuns: run.shortRuns, counted: false, afterLoss: true };
   }
   if (run.policy === 'on-failure' && well) return settled;
+  const afterLoss = run.exit.kind === 'lost';
   const shortRuns = run.ranMs < stableRunMs ? run.shortRuns + 1 : 0;
   if (shortRuns >= crashLoopRuns) return { kind: 'settle', phase: 'failed', reason: 'crash-loop' };
-  return { kind: 'restart', delayMs: delayAfter(shortRuns, chance), shortRuns, counted: true, afterLoss: false };
+  return { kind: 'restart', delayMs: delayAfter(shortRuns, chance), shortRuns, counted: true, afterLoss };
 };
 
 /** Lost with its shim, its host or the machine; but a host that dies again at once is the threads' own doing. */

@@ -49,6 +49,7 @@ export const settle = (worker: WorkerRecord, closing: Closing): WorkerRecord => 
       untilAt: closing.now + verdict.delayMs,
       untilMono: closing.nowMono + verdict.delayMs,
       afterLoss: verdict.afterLoss,
+      counted: verdict.counted,
     },
   };
 };

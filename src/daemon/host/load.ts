@@ -115,8 +115,7 @@ const explain = (error: unknown, path: string, lastUrl: string): unknown => {
 
 /** The name is kept, the stack follows the words. */
 const worded = (error: Error, message: string): Error => {
-  const explained = new LoadError(message);
-  if (error instanceof SyntaxError) explained.name = 'SyntaxError';
+  const explained = error instanceof SyntaxError ? new SyntaxError(message) : new LoadError(message);
   explained.stack = `${explained.name}: ${message}\n${framesOf(error)}`;
   return explained;
 };

@@ -24,6 +24,7 @@ export interface RunTableOptions {
 /** More would stall the loop. */
 const spawnsPerTurn = 8;
 const toldToEnd = () => new SpawnError('ECANCELED', 'the shim was told to end');
+const maxFailedHosts = 64;
 const hostDied: Exit = { kind: 'lost', reason: 'thread host died' };
 
 export class RunTable {
@@ -34,6 +35,8 @@ export class RunTable {
   readonly #lingering = new Set<Run>();
   readonly #queue: Run[] = [];
   readonly #hooks: RunHooks;
+  /** Thread hosts that could not be started, and why: that is how their threads end, too. */
+  readonly #failedHosts = new Map<string, Exit>();
   #working = false;
   #ending = false;
   #onExit: (() => void) | null = null;
@@ -171,7 +174,7 @@ export class RunTable {
         if (run.order.kind === 'thread') await this.#startThread(run, run.order.host ?? '');
         else await this.#startProcess(run);
       } catch (error) {
-        run.spawnFailed({ kind: 'spawn-failed', ...failureOf(error) });
+        this.#failed(run, { kind: 'spawn-failed', ...failureOf(error) });
       }
       inTurn += 1;
       if (inTurn % spawnsPerTurn === 0) await nextTurn();
@@ -193,7 +196,7 @@ export class RunTable {
           this.#concludeThreads(run);
           run.processEnded(code, signal);
         },
-        onFailed: (failure) => run.spawnFailed({ kind: 'spawn-failed', ...failure }),
+        onFailed: (failure) => this.#failed(run, { kind: 'spawn-failed', ...failure }),
       });
       if (pid !== null) run.spawned(pid);
     } finally {
@@ -201,7 +204,19 @@ export class RunTable {
     }
   }
 
+  #failed(run: Run, exit: Exit): void {
+    if (run.order.kind === 'host') {
+      this.#failedHosts.set(run.id, exit);
+      // Their threads are in the queue by now, or follow at once.
+      const [oldest] = this.#failedHosts.keys();
+      if (this.#failedHosts.size > maxFailedHosts && oldest !== undefined) this.#failedHosts.delete(oldest);
+    }
+    run.spawnFailed(exit);
+  }
+
   async #startThread(run: Run, hostId: string): Promise<void> {
+    const failed = this.#failedHosts.get(hostId);
+    if (failed !== undefined) return run.spawnFailed(failed);
     run.channels.makeDirectory();
     await this.#pool.take(run.channels.paths);
     if (this.#ending) throw toldToEnd();
