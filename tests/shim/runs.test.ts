@@ -1,6 +1,6 @@
 /** The shim with real processes: how runs start, speak and end. */
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -251,6 +251,23 @@ describe('the control channel', () => {
 describe('threads', () => {
   const thread = (run: string, launch: object) =>
     home.order(run, [], { kind: 'thread', host: 'host', launch: launch as never });
+
+  test('that end in one breath of their host have each its own end, whatever they had still to say', async () => {
+    await daemon.ask('spawn', home.order('host', node('speaks-host-protocol.mjs'), { kind: 'host' }));
+    const runs = Array.from({ length: 8 }, (_, index) => `t${index}`);
+    for (const run of runs.slice(1)) await daemon.ask('spawn', thread(run, {}));
+    const [when, done] = [join(home.home, 'when'), join(home.home, 'done')];
+    const exit = { kind: 'code', code: 7 };
+    await daemon.ask('spawn', thread('t0', { allExit: { exit, when, done } }));
+    for (const run of runs) await daemon.fact(run, 'running');
+    // Stopped, the shim finds all of it there at once, the host's lines first.
+    process.kill(home.pid, 'SIGSTOP');
+    writeFileSync(when, '');
+    await eventually('the host has written it all', () => existsSync(done));
+    process.kill(home.pid, 'SIGCONT');
+    for (const run of runs) expect((await daemon.fact(run, 'exited')).exit).toEqual(exit);
+    for (const run of runs) expect(home.log(run).length).toBe(10_000);
+  });
 
   test('live in their host: their output, state and ending are theirs, and its death is told of each', async () => {
     await daemon.ask('spawn', home.order('host', node('speaks-host-protocol.mjs'), { kind: 'host' }));

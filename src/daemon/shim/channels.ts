@@ -104,7 +104,8 @@ export class Channels {
     const takers = {
       out: (bytes: Buffer) => this.#log?.write('o', bytes),
       err: (bytes: Buffer) => this.#log?.write('e', bytes),
-      up: onControl,
+      // A copy: what a line says may have other pipes read, into the buffer that this is a view of.
+      up: (bytes: Buffer) => onControl(Buffer.from(bytes)),
     };
     for (const name of readerNames) {
       const reader = { path: this.path(name), onBytes: takers[name], onEnd, keepOpen: kind === 'thread' };
