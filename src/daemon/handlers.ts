@@ -247,18 +247,26 @@ const lookFor = (
   }
 };
 
-/** An upper bound without encoding what is small anyway: only what users can make long is measured. */
+/** Of a worker without anything in it that a user can make long. */
+const plainViewBytes = 1600;
+
+/** An upper bound: only what is long is encoded to be measured, the texts of the rest count as their worst case. */
 const approximateBytes = (worker: WorkerRecord, showEnv: boolean, shown: object): number => {
   const { run, spec } = worker;
   const mayBeLong =
     showEnv ||
     run?.state != null ||
     run?.result != null ||
-    run?.exit?.kind === 'error' ||
+    (run?.exit != null && 'message' in run.exit) ||
     worker.leftovers.length > 0 ||
-    spec.kind === 'command' ||
-    JSON.stringify(spec.params).length > 256;
-  return mayBeLong ? Buffer.byteLength(JSON.stringify(shown)) : 4096;
+    Object.keys(spec.env).length > 0;
+  if (mayBeLong) return Buffer.byteLength(JSON.stringify(shown));
+  const words = spec.kind === 'command' ? spec.command : [spec.module, spec.export];
+  const texts = [...words, spec.cwd ?? '', run?.startedBy?.via ?? '', run?.stoppedBy?.via ?? '', worker.reason ?? ''];
+  let bytes = plainViewBytes + Buffer.byteLength(JSON.stringify(spec.params));
+  // A character may take six bytes as JSON (\u0000).
+  for (const text of texts) bytes += 6 * text.length + 3;
+  return bytes;
 };
 
 const parsed = <M extends MethodName>(method: M, params: unknown): Params<M> => {

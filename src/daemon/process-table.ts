@@ -3,7 +3,7 @@
  * marker in the environment, its tree), and signals only whom it has just proven to be the one meant.
  * Synchronous on purpose: a look is a few microseconds a process, and must not be torn by a turn of the loop.
  */
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 import type { Identity, KnownLeftover } from './core/model.ts';
 import type { ProcessMark, ProcessTable, SweepTarget } from './ports.ts';
 import { runMarker } from './shim/protocol.ts';
@@ -16,6 +16,7 @@ export interface ProcessStat {
   readonly parent: number;
   readonly group: number;
   readonly session: number;
+  readonly threads: number;
   readonly startTime: number;
   /** User and system time of the process itself, in clock ticks. */
   readonly cpuTicks: number;
@@ -61,6 +62,7 @@ export const readStat = (pid: number): ProcessStat | null => {
     parent: field(4),
     group: field(5),
     session: field(6),
+    threads: field(20),
     startTime: field(22),
     cpuTicks: field(14) + field(15),
     residentPages: field(24),
@@ -99,12 +101,16 @@ export const listPids = (): readonly number[] => {
   }
 };
 
-/** Direct children, of all threads of the process. */
-export const childrenOf = (pid: number): readonly number[] => {
+const childrenOfThread = (pid: number, thread: number | string): readonly number[] => {
+  const bytes = readProc(`/proc/${pid}/task/${thread}/children`, false);
+  return bytes === null || bytes.length === 0 ? [] : bytes.toString('latin1').trim().split(' ').map(Number);
+};
+
+/** Direct children, of all threads of the process: each is listed with the thread that made it. */
+export const childrenOf = ({ pid, threads }: Pick<ProcessStat, 'pid' | 'threads'>): readonly number[] => {
+  if (threads === 1) return childrenOfThread(pid, pid);
   try {
-    return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-      readFileSync(`/proc/${pid}/task/${task}/children`, 'latin1').split(' ').filter(Boolean).map(Number),
-    );
+    return readdirSync(`/proc/${pid}/task`).flatMap((thread) => childrenOfThread(pid, thread));
   } catch {
     return [];
   }
@@ -200,7 +206,8 @@ export class LinuxProcessTable implements ProcessTable {
 
   descendants(pid: number): readonly Identity[] {
     const found: Identity[] = [];
-    const queue = [...childrenOf(pid)];
+    const root = readStat(pid);
+    const queue = root === null ? [] : [...childrenOf(root)];
     const seen = new Set<number>([pid]);
     for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
       if (seen.has(next)) continue;
@@ -208,7 +215,7 @@ export class LinuxProcessTable implements ProcessTable {
       const stat = readStat(next);
       if (stat === null || isGone(stat)) continue;
       found.push({ pid: next, startTime: stat.startTime });
-      queue.push(...childrenOf(next));
+      queue.push(...childrenOf(stat));
     }
     return found;
   }

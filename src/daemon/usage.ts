@@ -58,13 +58,13 @@ const sumTree = (root: number, startTime: number): { ticks: number; bytes: numbe
   if (leader === null || leader.startTime !== startTime) return null;
   let ticks = leader.cpuTicks;
   let pages = leader.residentPages;
-  const queue = [...childrenOf(root)];
+  const queue = [...childrenOf(leader)];
   for (let pid = queue.pop(); pid !== undefined; pid = queue.pop()) {
     const stat = readStat(pid);
     if (stat === null) continue;
     ticks += stat.cpuTicks;
     pages += stat.residentPages;
-    queue.push(...childrenOf(pid));
+    queue.push(...childrenOf(stat));
   }
   return { ticks, bytes: pages * pageBytes };
 };

@@ -193,7 +193,7 @@ export class Peer<S = undefined> {
   }
 
   #frame(frame: Buffer): void {
-    const parsed = parseFrame(frame);
+    const parsed = parseFrame(frame, this.#gate === undefined);
     if (this.#firstFrame && this.#gate !== undefined) {
       this.#firstFrame = false;
       if (!parsed.ok && httpRequestLine.test(frame.toString('latin1'))) {

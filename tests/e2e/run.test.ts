@@ -1,0 +1,73 @@
+/** `workerctl run`: its output byte for byte, its exit code, Ctrl-C once and twice, joining. */
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { eventually } from '../helpers/eventually.ts';
+import { Sandbox } from '../helpers/sandbox.ts';
+
+const sha = (bytes: string | Buffer): string => createHash('sha256').update(bytes).digest('hex');
+
+test('passes both streams on byte for byte, and the exit code', async () => {
+  await using box = new Sandbox();
+  const script = 'for i in $(seq 2000); do echo "out $i"; echo "err $i" >&2; done; printf unfinished; exit 3';
+  const { code, stdout, stderr } = await box.workerctl(['run', '-n', 'r', '--', 'sh', '-c', script]);
+  expect(code).toBe(3);
+  const lines = (word: string) => Array.from({ length: 2000 }, (_, index) => `${word} ${index + 1}\n`).join('');
+  expect(sha(stdout)).toBe(sha(`${lines('out')}unfinished`));
+  expect(sha(stderr.replace(/^workerctl: started the daemon .*\n/, ''))).toBe(sha(lines('err')));
+});
+
+test('Ctrl-C stops the worker, shows the rest, and ends with 130', async () => {
+  await using box = new Sandbox();
+  const script = 'trap "echo bye; exit 0" TERM; echo up; while :; do sleep 0.05; done';
+  const running = box.spawn('workerctl', ['run', '-n', 'r', '--', 'sh', '-c', script]);
+  await eventually(() => running.stdout().includes('up\n'));
+  running.child.kill('SIGINT');
+  const { code, stdout } = await running.finished;
+  expect({ code, stdout }).toEqual({ code: 130, stdout: 'up\nbye\n' });
+  expect(await box.status('r')).toMatchObject({ phase: 'stopped', exit: { kind: 'code', code: 0 } });
+});
+
+test('a second Ctrl-C kills', async () => {
+  await using box = new Sandbox();
+  const script = 'trap "echo no" TERM; echo up; while :; do sleep 0.05; done';
+  const running = box.spawn('workerctl', ['run', '-n', 'r', '--grace', '60s', '--', 'sh', '-c', script]);
+  await eventually(() => running.stdout().includes('up\n'));
+  running.child.kill('SIGINT');
+  await eventually(() => running.stdout().includes('no\n'));
+  running.child.kill('SIGINT');
+  expect((await running.finished).code).toBe(130);
+  expect(await box.status('r')).toMatchObject({ phase: 'stopped', exit: { kind: 'signal', signal: 'SIGKILL' } });
+});
+
+test('--rm forgets it at the end', async () => {
+  await using box = new Sandbox();
+  expect((await box.workerctl(['run', '--rm', '-n', 'r', '--', 'true'])).code).toBe(0);
+  expect((await box.workerctl(['status', 'r'])).code).toBe(4);
+});
+
+test('of an alive equal worker it joins it from now on, and ends as it ends', async () => {
+  await using box = new Sandbox();
+  const go = join(box.directory, 'go');
+  const script = `echo before; while ! [ -e ${go} ]; do sleep 0.02; echo tick; done; exit 5`;
+  const command = ['--', 'sh', '-c', script];
+  await box.workerctl(['start', '-n', 'r', ...command]);
+  await eventually(() => readFileSync(join(box.home, 'logs', 'r', '1.log'), 'utf8').includes('tick'));
+  const running = box.spawn('workerctl', ['run', '-n', 'r', ...command]);
+  await eventually(() => running.stdout().includes('tick'));
+  writeFileSync(go, '');
+  const { code, stdout } = await running.finished;
+  expect(code).toBe(5);
+  expect(stdout).not.toContain('before');
+});
+
+test('ends quietly when its reader goes away', async () => {
+  await using box = new Sandbox();
+  const running = box.spawn('workerctl', ['run', '-n', 'r', '--', 'sh', '-c', 'yes | head -n 200000; exit 0']);
+  await eventually(() => running.stdout().length > 0);
+  running.child.stdout?.destroy();
+  const { stderr } = await running.finished;
+  expect(stderr).not.toMatch(/at .*:\d+:\d+/);
+  await eventually(async () => !['running', 'starting'].includes((await box.status('r')).phase));
+});
