@@ -48,7 +48,7 @@ describe.each(['README.md', 'docs/architecture.md'])('%s', (page) => {
 
 test('the architecture page names files that are there', () => {
   const named = [...read('docs/architecture.md').matchAll(/`((?:[\w-]+\/)*[\w-]+\.(?:ts|mjs))`/g)];
-  const files = ['src', 'tests', 'scripts'].flatMap((top) =>
+  const files = ['src', 'tests', 'scripts', 'bench'].flatMap((top) =>
     readdirSync(join(root, top), { recursive: true }).map((path) => `${top}/${path}`),
   );
   expect(named.length).toBeGreaterThan(30);
