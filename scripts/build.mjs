@@ -30,7 +30,7 @@ await Promise.all([
 ]);
 
 // What an old Node can read: it is told in words that it is too old, not by a syntax error of what follows.
-const versionCheck = (name) => `#!/usr/bin/env node
+const versionCheck = (name) => `#!/usr/bin/env -S node --
 var major = parseInt(process.versions.node, 10);
 if (major < 24) {
   process.stderr.write(

@@ -4,7 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { basename, extname, resolve } from 'node:path';
+import { basename, extname, isAbsolute, resolve } from 'node:path';
+import { isClean, isPrivate } from '../shared/environment.ts';
 import type { CallerInput, ParamsInput, SpecInput } from '../shared/protocol.ts';
 import { isWorkerName, type Json, type RestartPolicy } from '../shared/worker.ts';
 import type { Args, OptionSpec } from './args.ts';
@@ -114,7 +115,7 @@ export const readStart = (args: Args, io: Io): StartRequest => {
   if (command === null && module === null) return byName(target ?? '', name, args, request);
   const common = specOptions(args, io);
   const spec = module === null ? commandSpec(command ?? [], args, common) : moduleSpec(module, args, common, io);
-  const params: StartInput = { ...request, ...(name === undefined ? {} : { name }), spec, caller: callerOf(io) };
+  const params: StartInput = { ...request, ...(name === undefined ? {} : { name }), spec, caller: callerOf(io, spec) };
   return { params, likelyName: name ?? nameFrom(module === null ? (command?.[0] ?? '') : module.path) };
 };
 
@@ -172,7 +173,7 @@ const specOptions = (args: Args, io: Io): CommonSpec => {
     params: paramsOf(args),
     env: environmentOf(args, io),
     ...(args.flag('cleanEnv') ? { inheritEnv: false } : {}),
-    ...(cwd === undefined ? {} : { cwd: resolve(io.cwd(), cwd) }),
+    ...(cwd === undefined ? {} : { cwd: isAbsolute(cwd) ? resolve(cwd) : resolve(io.cwd(), cwd) }),
     ...(user === undefined ? {} : { user }),
     ...(policy === undefined
       ? {}
@@ -195,7 +196,12 @@ const moduleSpec = (module: { path: string; name: string }, args: Args, common: 
   if (args.flag('thread') && args.flag('process')) throw usage('--thread and --process exclude each other');
   if (module.name === '') throw usage(`the name of the export after # is missing in ${quoted(`${module.path}#`)}`);
   const kind = args.flag('thread') ? 'thread' : 'process';
-  return { kind, module: resolve(io.cwd(), module.path), export: module.name, ...common };
+  return {
+    kind,
+    module: isAbsolute(module.path) ? resolve(module.path) : resolve(io.cwd(), module.path),
+    export: module.name,
+    ...common,
+  };
 };
 
 const paramsOf = (args: Args): Json => {
@@ -209,7 +215,8 @@ const paramsOf = (args: Args): Json => {
 
 const environmentOf = (args: Args, io: Io): Record<string, string> => {
   const env = Object.create(null) as Record<string, string>;
-  for (const file of args.list('envFile')) Object.assign(env, readEnvFile(resolve(io.cwd(), file)));
+  for (const file of args.list('envFile'))
+    Object.assign(env, readEnvFile(isAbsolute(file) ? file : resolve(io.cwd(), file)));
   for (const pair of args.list('env')) {
     const at = pair.indexOf('=');
     const key = at === -1 ? pair : pair.slice(0, at);
@@ -231,13 +238,12 @@ const readEnvFile = (path: string): Readonly<Record<string, string>> => {
   return parseEnvFile(text, path);
 };
 
-/** Meant for one process alone, or ours: never passed on. */
-const notPassedOn = /^(?:NOTIFY_SOCKET|NODE_CHANNEL_FD|LISTEN_.*|WATCHDOG_.*|WORKERD_(?!HOME$|SOCKET$|AUTOSTART$).*)$/;
-
-const callerOf = (io: Io): CallerInput => {
+const callerOf = (io: Io, spec: SpecInput): CallerInput => {
   const env = Object.create(null) as Record<string, string>;
   for (const [key, value] of Object.entries(io.env)) {
-    if (value !== undefined && key !== '' && !notPassedOn.test(key)) env[key] = value;
+    const passedOn = key !== '' && !isPrivate(key) && (spec.inheritEnv !== false || isClean(key));
+    if (value !== undefined && passedOn) env[key] = value;
   }
-  return { env, cwd: io.cwd(), umask: io.umask() };
+  // With a directory of its own named, the one we are in does not matter, even if it is gone.
+  return { env, cwd: spec.cwd ?? io.cwd(), umask: io.umask() };
 };

@@ -3,6 +3,7 @@
  * their own. Output is written at once and whole; a reader that has gone is said as `BrokenPipe`.
  */
 import { fstatSync, writeSync } from 'node:fs';
+import { usage } from './values.ts';
 
 export interface Output {
   readonly isTty: boolean;
@@ -70,12 +71,20 @@ const makeOutput = (fd: 1 | 2): Output => ({
   },
 });
 
+const currentDirectory = (): string => {
+  try {
+    return process.cwd();
+  } catch {
+    throw usage('the current directory is gone. Change to another one, or name one with -C');
+  }
+};
+
 export const processIo = (daemonProgram: () => string): Io => ({
   env: process.env,
   stdout: makeOutput(1),
   stderr: makeOutput(2),
   uid: process.getuid?.() ?? 0,
-  cwd: () => process.cwd(),
+  cwd: currentDirectory,
   umask: () => process.umask(),
   daemonProgram,
   onSignal(signal, listener) {

@@ -1,20 +1,8 @@
 /** What a worker finds around it: its environment. Pure. */
+import { isClean, isPrivate } from '../shared/environment.ts';
 import type { Places } from '../shared/paths.ts';
 import type { Caller, Spec } from '../shared/worker.ts';
 import { runMarker } from './shim/protocol.ts';
-
-/** Kept by `--clean-env`, and all that is there where no caller was named. */
-const isClean = (key: string): boolean =>
-  ['PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'TZ'].includes(key) || key.startsWith('LC_');
-
-/** Meant for the process that has it, never for one that it starts. */
-const isPrivate = (key: string): boolean =>
-  key === 'NOTIFY_SOCKET' ||
-  key.startsWith('LISTEN_') ||
-  key.startsWith('WATCHDOG_') ||
-  key.startsWith('NODE_CHANNEL_') ||
-  key === 'NODE_UNIQUE_ID' ||
-  key.startsWith('WORKERD_');
 
 /** Changes how Node or the dynamic linker behave: not for the daemon, the shim and the tools they call. */
 const isSteering = (key: string): boolean =>
@@ -31,6 +19,10 @@ const pick = (env: Readonly<Record<string, string | undefined>>, keep: (key: str
 /** For the daemon's own helpers, the shim, and workers of clients that name no caller. */
 export const cleanEnvironment = (env: Readonly<Record<string, string | undefined>>): Environment =>
   pick(env, (key) => isClean(key) && !isSteering(key));
+
+/** What is kept of a caller: of one whose environment is not inherited only what is passed on all the same. */
+export const capturedCaller = (spec: Pick<Spec, 'inheritEnv'>, caller: Caller): Caller =>
+  spec.inheritEnv ? caller : { ...caller, env: cleanEnvironment(caller.env) };
 
 export interface RunIdentity {
   readonly run: string;

@@ -71,9 +71,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
   const runningRun = (name: string) => {
     const { run } = known(name);
     if (isLive(run) && run.stage !== 'ordered') return run;
-    throw new WorkerdError('worker.not-running', `${name} is ${phaseOf(known(name))}: there is nothing to reach`, {
-      name,
-    });
+    throw new WorkerdError('worker.not-running', `${name} does not run (${phaseOf(known(name))})`, { name });
   };
   /** Literal names must be known; globs may match nothing. */
   const select = (names: readonly string[] | undefined): readonly string[] => {
@@ -154,7 +152,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       const isEnd = last === undefined || last === selected.at(-1);
       return { workers, next: isEnd ? null : last };
     },
-    async watch({ names, types }, connection) {
+    async watch({ names, types, since }, connection) {
       await registry.committed();
       if (connection.subscriptions.size >= limits.maxSubscriptions) {
         throw new WorkerdError('limit.exceeded', `at most ${limits.maxSubscriptions} subscriptions a connection`, {
@@ -166,6 +164,8 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
         peer: connection.peer,
         names: names ?? null,
         types: types === undefined ? null : new Set<EventType>(types),
+        // What came after it is not kept: the snapshots stand for it, and that is said.
+        missed: since !== undefined && since !== hub.cursor,
       });
       connection.subscriptions.add(id);
       const { cursor } = hub;

@@ -9,7 +9,7 @@ import type { WorkerRecord } from './core/model.ts';
 import { phaseOf, timestamp, viewOf } from './core/view.ts';
 import type { Transition } from './registry.ts';
 
-export type EventType = 'snapshot' | 'phase' | 'state' | 'ready' | 'removed' | 'log' | 'gap';
+export type EventType = 'snapshot' | 'phase' | 'state' | 'ready' | 'removed' | 'gap';
 
 /** An event before it is addressed to a subscription. */
 interface Published {
@@ -25,6 +25,8 @@ export interface SubscriptionOptions {
   readonly peer: Pick<Peer<never>, 'send' | 'backlogged' | 'onDrain'>;
   readonly names: readonly string[] | null;
   readonly types: ReadonlySet<EventType> | null;
+  /** It has heard of an earlier time, and of nothing between then and now. */
+  readonly missed?: boolean;
 }
 
 /** Events kept for one that does not read, besides the newest state of each worker. */
@@ -59,7 +61,7 @@ class Subscription {
 
   wants(event: { readonly name: string; readonly type: EventType }): boolean {
     const { types } = this.#options;
-    if (types !== null ? !types.has(event.type) : event.type === 'log') return false;
+    if (types !== null && !types.has(event.type)) return false;
     return this.#matches(event.name);
   }
 
@@ -145,6 +147,7 @@ export class Hub {
       id,
       start: () => {
         this.#subscriptions.set(id, subscription);
+        if (options.missed === true) subscription.push(this.#publish('gap', '', 0, { dropped: 0 }));
         for (const event of this.#snapshots(subscription)) subscription.push(event);
       },
     };

@@ -45,6 +45,8 @@ const wholeNumber = (text: string): number => {
 };
 
 const run = async (argv: readonly string[]): Promise<number> => {
+  // Whoever read what we print has gone: nothing to say, and nothing to die of.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const version = readVersion();
   let exitCode = 0;
   const program = new Command('workerd')
@@ -56,6 +58,7 @@ const run = async (argv: readonly string[]): Promise<number> => {
     .option('-q, --quiet', 'say nothing but what was asked for')
     .option('--color <when>', 'auto, always or never', 'auto')
     .exitOverride()
+    .configureOutput({ outputError: () => {} })
     .addHelpText('after', help.program);
   const controlOptions = (): ControlOptions => {
     const flags = program.opts<GlobalFlags>();
@@ -68,7 +71,11 @@ const run = async (argv: readonly string[]): Promise<number> => {
     };
   };
   const command = (name: string, summary: string) => {
-    const made = program.command(name).description(summary).exitOverride();
+    const made = program
+      .command(name)
+      .description(summary)
+      .exitOverride()
+      .configureOutput({ outputError: () => {} });
     for (const flag of ['--home <dir>', '--socket <path>', '--json', '-q, --quiet', '--color <when>']) {
       made.addOption(made.createOption(flag).hideHelp());
     }
@@ -143,17 +150,21 @@ const placesOf = (flags: GlobalFlags): Places =>
 
 /** An error of ours in words (or JSON), with the exit code that goes with it. */
 const report = (error: unknown, json: boolean): number => {
-  if (error instanceof CommanderError) {
-    // Help and version are no errors; usage errors have been said by commander.
-    return error.exitCode === 0 ? 0 : 2;
-  }
-  const known =
-    error instanceof WorkerdError ? error : new WorkerdError('internal', String(error), {}, { cause: error });
+  // Help and version are no errors, and have been shown.
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  if (error instanceof CommanderError && error.code === 'commander.help') return 2;
+  const known = error instanceof WorkerdError ? error : faultOf(error);
   if (json) {
     const { code, ...data } = known.data;
     process.stdout.write(`${JSON.stringify({ error: { code, message: known.message, data: { code, ...data } } })}\n`);
   } else process.stderr.write(`workerd: ${known.message}\n`);
   return known.exitCode;
+};
+
+const faultOf = (error: unknown): WorkerdError => {
+  if (!(error instanceof CommanderError)) return new WorkerdError('internal', String(error), {}, { cause: error });
+  const message = error.message.replace(/^error: /, '').replace(/\n/g, ' ');
+  return new WorkerdError('usage', `${message}. See: workerd --help`);
 };
 
 /** One line for whoever started us, on the descriptor it gave us. */

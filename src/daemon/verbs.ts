@@ -4,10 +4,11 @@
  */
 import { WorkerdError } from '../shared/errors.ts';
 import type { Params, Result } from '../shared/protocol.ts';
-import { type Actor, type Caller, isAlive, type Spec, type WorkerView } from '../shared/worker.ts';
+import { type Actor, type Caller, isAlive, type Phase, type Spec, type WorkerView } from '../shared/worker.ts';
 import { isLive, isOpen, type StopOrder, type WorkerRecord } from './core/model.ts';
 import { phaseOf, viewOf } from './core/view.ts';
 import { defaultName, differences, isSameDefinition, notFound } from './definitions.ts';
+import { capturedCaller } from './environment.ts';
 import { startFailed } from './failures.ts';
 import type { LogStore } from './log-store.ts';
 import type { Clock } from './ports.ts';
@@ -73,8 +74,11 @@ export class Verbs {
       const gone = (now: WorkerRecord | null) =>
         now === null || isOver(now, worker.generation) ? (now ?? worker) : undefined;
       const ended = await waiters.until(name, gone, { what: 'stopped', signal: session.signal });
-      if (ended.leftovers.length > 0) throw notEnded(ended);
-      return { outcome: 'stopped', worker: viewOf(ended) };
+      const now = registry.get(name) ?? ended;
+      // What an earlier end of its own had left: its restart, which would have ended that, was called off.
+      if (now.leftovers.length === 0 || isAlive(phaseOf(now))) return { outcome: 'stopped', worker: viewOf(ended) };
+      await this.#stopLeftovers(now, order, params);
+      return { outcome: 'stopped', worker: this.#view(name) };
     }
     await registry.committed();
     reconciler.add(name);
@@ -121,7 +125,7 @@ export class Verbs {
     const { name } = params;
     const worker = this.#known(name);
     if (isAlive(phaseOf(worker)) && !params.force) {
-      const message = `${name} is ${phaseOf(worker)}. Stop it first (workerctl stop ${name}), or remove it with --force`;
+      const message = `${name} is ${inWords[phaseOf(worker)]}. Stop it first (workerctl stop ${name}), or remove it with --force`;
       throw new WorkerdError('worker.busy', message, { name, phase: phaseOf(worker) });
     }
     // Also of a stopped one: what it left behind goes with it.
@@ -211,8 +215,9 @@ export class Verbs {
     }
   }
 
-  #write(name: string, spec: Spec, caller: Caller): void {
+  #write(name: string, spec: Spec, from: Caller): void {
     const { registry, logs } = this.#options;
+    const caller = capturedCaller(spec, from);
     const worker = registry.get(name);
     if (worker !== null) {
       const same = isSameDefinition(worker.spec, spec) && worker.spec.umask === spec.umask;
@@ -300,6 +305,8 @@ export class Verbs {
       await registry.committed();
       return this.#view(name);
     }
+    // Asked to stop before it got there: what it still reaches in its grace is no start (contract: stop in starting).
+    let stopped = false;
     const look = (worker: WorkerRecord | null): WorkerView | undefined => {
       if (worker === null) throw notFound(name, []);
       const { run } = worker;
@@ -309,7 +316,8 @@ export class Verbs {
         return undefined;
       }
       if (run.generation > generation) throw startFailed(worker, generation);
-      if (wait === 'ready' ? run.ready || wasReady(worker) : run.reachedRunning) return viewOf(worker);
+      if (!stopped && (wait === 'ready' ? run.ready || wasReady(worker) : run.reachedRunning)) return viewOf(worker);
+      if (worker.intent.want === 'down' || (isOpen(run) && run.stop !== null)) stopped = true;
       if (run.stage === 'closed') throw startFailed(worker, generation);
       return undefined;
     };
@@ -347,6 +355,17 @@ const wasReady = ({ run }: WorkerRecord): boolean => run !== null && !run.readyD
 const currentGeneration = ({ run, intent, generation }: WorkerRecord): number =>
   intent.want === 'up' && !isLive(run) ? Math.max(generation, intent.atLeast) : generation;
 
+/** A phase as what is said of a worker. */
+const inWords: Readonly<Record<Phase, string>> = {
+  stopped: 'stopped',
+  starting: 'starting',
+  running: 'running',
+  stopping: 'stopping',
+  backoff: 'waiting to be restarted',
+  exited: 'over',
+  failed: 'failed',
+};
+
 /** What a schema cannot say of a definition. */
 const checkSpec = (spec: Spec): void => {
   if (spec.user === null) return;
@@ -361,7 +380,7 @@ const invalid = (member: string, message: string): WorkerdError =>
 const alreadyRunning = (worker: WorkerRecord): WorkerdError => {
   const { name, run } = worker;
   const pid = isLive(run) && run.pid !== null ? ` (pid ${run.pid})` : '';
-  const message = `${name} is already ${phaseOf(worker)}${pid}. Replace it with --if-running replace`;
+  const message = `${name} is already ${inWords[phaseOf(worker)]}${pid}. Replace it with --if-running replace`;
   return new WorkerdError('worker.already-running', message, { name, phase: phaseOf(worker), worker: viewOf(worker) });
 };
 
@@ -380,7 +399,7 @@ const specConflict = (worker: WorkerRecord, spec: Spec): WorkerdError => {
   );
   return new WorkerdError(
     'worker.spec-conflict',
-    `${name} is ${phaseOf(worker)} with another definition; it differs in ${words.join(', ')}. ` +
+    `${name} is ${inWords[phaseOf(worker)]}, with another definition: it differs in ${words.join(', ')}. ` +
       'Replace it with --if-running replace, or choose another name with -n',
     { name, differs: members },
   );

@@ -31,7 +31,14 @@ const argument = z
   .string()
   .refine(noNul, 'must not contain NUL')
   .refine((value) => Buffer.byteLength(value) < limits.maxStringBytes, 'must be shorter than 128 KiB');
-const signal = z.enum(Object.keys(constants.signals) as [string, ...string[]]);
+/** With or without its `SIG`. */
+const signal = z
+  .string()
+  .refine(
+    (name) => Object.hasOwn(constants.signals, `SIG${name.replace(/^SIG/, '')}`),
+    'must be a signal, such as TERM',
+  )
+  .transform((name) => `SIG${name.replace(/^SIG/, '')}`);
 const generation = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 const umask = z.number().int().min(0).max(0o777);
 const timestamp = z.iso.datetime({ offset: true });
@@ -266,8 +273,8 @@ export const methods = {
     params: z.strictObject({
       names: z.array(pattern).max(1000).optional(),
       types: z
-        .array(z.enum(['snapshot', 'phase', 'state', 'ready', 'removed', 'log', 'gap']))
-        .max(7)
+        .array(z.enum(['snapshot', 'phase', 'state', 'ready', 'removed', 'gap']))
+        .max(6)
         .optional(),
       since: text(128).optional(),
     }),
@@ -356,6 +363,5 @@ export type WorkerEvent = EventBase &
     | { readonly type: 'state'; readonly state: JsonObject; readonly stateRevision: number }
     | { readonly type: 'ready' }
     | { readonly type: 'removed' }
-    | { readonly type: 'log'; readonly stream: 'stdout' | 'stderr'; readonly line: string; readonly partial: boolean }
     | { readonly type: 'gap'; readonly dropped: number }
   );

@@ -178,4 +178,18 @@ describe('the next generation', () => {
     expect(isAlive(Number(readFileSync(`${tag}-3`, 'utf8')))).toBe(false);
     expect((await client.call('logs', { name: 'by-policy' })).entries).toEqual([]);
   });
+
+  test('what an ended run left is ended by a stop that calls the restart off', async () => {
+    const tag = join(box.directory, 'called-off');
+    const spec = { ...holder(tag, 1), graceMs: 500, restart: { policy: 'always' as const } };
+    await client.call('start', { name: 'called-off', spec });
+    const waiting = async () => {
+      const { workers } = await client.call('status', { names: ['called-off'] });
+      return workers[0]?.phase === 'backoff' && workers[0].leftovers.length > 0 && workers[0].generation;
+    };
+    const generation = await eventually(waiting, { what: 'a restart to wait for, and something left' });
+    const { outcome, worker } = await client.call('stop', { name: 'called-off' });
+    expect({ outcome, worker }).toMatchObject({ outcome: 'stopped', worker: { phase: 'stopped', leftovers: [] } });
+    expect(isAlive(Number(readFileSync(`${tag}-${generation}`, 'utf8')))).toBe(false);
+  });
 });

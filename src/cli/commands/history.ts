@@ -25,7 +25,7 @@ export const history: Verb = {
       return () => {
         if (context.json) context.result(result);
         else if (context.quiet) context.line(name);
-        else if (result.runs.length === 0) context.note(`${name} has not run yet`);
+        else if (result.runs.length === 0) context.note(`${name} has no past runs`);
         else {
           if (names.length > 1) context.line(`${context.style.paint('bold', name)}:`);
           const { style, width } = context;

@@ -7,7 +7,7 @@ export const rpc: Verb = {
     usage: '[options] METHOD [JSON]',
     summary: 'Call a method of the daemon and print its result as JSON.',
     details:
-      'The methods are those of the protocol (docs/protocol.md). Answers are always JSON, errors too with --json.',
+      'The methods are those of the protocol (src/shared/protocol.ts). Answers are always JSON, errors too with --json.',
     options: [],
     examples: [
       ['workerctl rpc daemon.info', 'what is running there'],

@@ -144,6 +144,10 @@ const passingOn = (context: Context, stop: () => void) => {
 
 /** What the worker's own output cannot say. */
 const explain = (context: Context, { name, exit, reason }: WorkerView): void => {
+  if (context.json && exit?.kind === 'spawn-failed') {
+    context.fail(new WorkerdError('worker.start-failed', `${name}: ${exitText(exit)}`, { name, exit }));
+    return;
+  }
   if (exit?.kind === 'spawn-failed' || exit?.kind === 'lost' || exit?.kind === 'terminated') {
     context.note(`${name}: ${exitText(exit)}`);
   }

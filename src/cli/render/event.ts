@@ -30,8 +30,6 @@ const whatChanged = (event: WorkerEvent, { style, now }: EventOptions): string |
       return 'ready';
     case 'removed':
       return 'removed';
-    case 'log':
-      return `${event.stream}: ${printable(event.line, { colours: style.colours })}`;
     case 'gap':
       return `${event.dropped} events were dropped; what follows is the present state`;
     default:

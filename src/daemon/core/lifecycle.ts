@@ -54,7 +54,7 @@ const exited: Cell<'exited'> = (run, fact) => ({
   endedAt: fact.at,
   ranMs: fact.ranMs,
   exit: exitOf(run, fact.exit),
-  reason: reasonOf(fact.exit),
+  reason: reasonOf(exitOf(run, fact.exit)),
   ...(fact.stateRevision >= run.stateRevision
     ? { state: fact.state, stateAt: fact.stateAt, stateRevision: fact.stateRevision }
     : {}),
