@@ -47,8 +47,6 @@ export class WatchModel {
         this.views.delete(event.name);
         this.samples.delete(event.name);
         break;
-      case 'log':
-        break;
       default:
         event satisfies never;
     }

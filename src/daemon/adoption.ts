@@ -55,8 +55,13 @@ export class Adoption {
       if (status !== undefined) this.#resume(worker, run, status);
       else await this.#missing(worker, run);
     }
+    const hosts = new Set([...this.#options.hosts.all()].map(({ run }) => run));
     for (const status of runs) {
-      if (status.kind !== 'host' && registry.get(nameOfRun(status.run))?.run?.id !== status.run) {
+      const run = registry.get(nameOfRun(status.run))?.run ?? null;
+      const known = status.kind === 'host' ? hosts.has(status.run) : run?.id === status.run && run.stage !== 'closed';
+      // Killed between writing its end down and letting go of it.
+      if (status.exited && !known) void this.#options.shim.call('release', { run: status.run }).catch(() => {});
+      else if (status.kind !== 'host' && run?.id !== status.run) {
         log.warn({ run: status.run, pid: status.pid }, 'the shim holds a run that the registry does not know');
       }
     }
@@ -171,7 +176,12 @@ export const resumeRecord = (worker: WorkerRecord, clock: Clock): WorkerRecord =
         ? run
         : {
             ...run,
-            stop: { ...stop, deadlineMono: monoOf(stop.deadlineAt, run.graceMs), stepMono: clock.mono() },
+            stop: {
+              ...stop,
+              deadlineMono: monoOf(stop.deadlineAt, run.graceMs),
+              // The daemon that wrote this down may not have got to say it: asked again, until the same deadline.
+              stepMono: stop.step === 'asked' ? Number.NEGATIVE_INFINITY : clock.mono(),
+            },
           },
   };
 };

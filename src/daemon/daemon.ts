@@ -100,6 +100,7 @@ export class Daemon {
       },
       onRefused: (error) => {
         log.error({ error: error.message, registry: places.registry }, 'the registry could not be written');
+        this.#link.refuse();
         clock.at(clock.mono() + refusedRetryMs, () => {
           this.#link.retell();
           this.#reconciler.addAll();
@@ -114,7 +115,9 @@ export class Daemon {
     });
     this.#link = new ShimLink({
       places,
-      command: options.externalShim ? null : [...program('shim.cjs'), '--home', places.home, '--ready-fd', '3'],
+      command: options.externalShim
+        ? null
+        : [...options.node, youngHeap, join(options.programs, 'shim.cjs'), '--home', places.home, '--ready-fd', '3'],
       env: helperEnv,
       clock,
       log,
@@ -252,7 +255,12 @@ export class Daemon {
     if (!keepWorkers) {
       await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
       this.#registry.flushNow();
-      this.#store.setMeta(cleanMeta, '1');
+      try {
+        this.#store.setMeta(cleanMeta, '1');
+      } catch (error) {
+        // What could not be stopped for want of a registry, the shim ends in good order by itself.
+        log.error({ error: String(error) }, 'the registry could not be written; ending all the same');
+      }
       if (!externalShim) await this.#endShim();
     }
   }
@@ -346,6 +354,8 @@ export class Daemon {
   }
 }
 
+/** Of the shim, which lives for months: V8 by itself lets the young generation grow to some 100 MB, and keeps it. */
+export const youngHeap = '--max-semi-space-size=2';
 const shimEndMs = 5000;
 const shimLookMs = 10;
 /** With an external shim: how long to wait for it before serving without. */

@@ -1,8 +1,9 @@
-/** Why a start came to nothing, in words and as an error. Pure. */
+/** Why a verb came to nothing, in words and as an error. Pure. */
 import { WorkerdError } from '../shared/errors.ts';
-import type { Exit } from '../shared/worker.ts';
-import type { WorkerRecord } from './core/model.ts';
-import { viewOf } from './core/view.ts';
+import type { Exit, Phase, Spec } from '../shared/worker.ts';
+import { isLive, type WorkerRecord } from './core/model.ts';
+import { phaseOf, viewOf } from './core/view.ts';
+import { differences } from './definitions.ts';
 
 const firstLine = (text: string): string => text.split('\n', 1)[0] ?? '';
 
@@ -46,4 +47,49 @@ export const startFailed = (worker: WorkerRecord, generation: number): WorkerdEr
     exit,
     worker: viewOf(worker),
   });
+};
+
+/** A phase as what is said of a worker. */
+export const inWords: Readonly<Record<Phase, string>> = {
+  stopped: 'stopped',
+  starting: 'starting',
+  running: 'running',
+  stopping: 'stopping',
+  backoff: 'waiting to be restarted',
+  exited: 'over',
+  failed: 'failed',
+};
+
+export const alreadyRunning = (worker: WorkerRecord): WorkerdError => {
+  const { name, run } = worker;
+  const pid = isLive(run) && run.pid !== null ? ` (pid ${run.pid})` : '';
+  const message = `${name} is already ${inWords[phaseOf(worker)]}${pid}. Replace it with --if-running replace`;
+  return new WorkerdError('worker.already-running', message, { name, phase: phaseOf(worker), worker: viewOf(worker) });
+};
+
+const shown = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? 'unset';
+  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
+};
+
+/** Values of environments are shown nowhere, so not here either. */
+export const specConflict = (worker: WorkerRecord, spec: Spec): WorkerdError => {
+  const { name } = worker;
+  const [before, after] = [worker.spec as object as Record<string, unknown>, spec as object as Record<string, unknown>];
+  const members = differences(worker.spec, spec);
+  const words = members.map((member) =>
+    member === 'env' ? 'env' : `${member} (is ${shown(before[member])}, asked ${shown(after[member])})`,
+  );
+  return new WorkerdError(
+    'worker.spec-conflict',
+    `${name} is ${inWords[phaseOf(worker)]}, with another definition: it differs in ${words.join(', ')}. ` +
+      'Replace it with --if-running replace, or choose another name with -n',
+    { name, differs: members },
+  );
+};
+
+export const notEnded = (worker: WorkerRecord): WorkerdError => {
+  const { leftovers } = viewOf(worker);
+  const who = leftovers.map(({ pid, command }) => `${pid} (${command})`).join(', ');
+  return new WorkerdError('worker.busy', `${worker.name}: cannot be ended: ${who}`, { name: worker.name, leftovers });
 };

@@ -1,5 +1,7 @@
 /** Where workers' logs lie, for those who can read them; reading them for those who cannot; and forgetting them. */
+import { renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { WorkerdError } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
 import { type LogCursor, listSegments } from '../shared/log-file.ts';
@@ -9,6 +11,7 @@ import type { LogFile, LogsResult, Params } from '../shared/protocol.ts';
 import { tailLines } from '../shared/tail.ts';
 import type { LogEntry } from '../shared/worker.ts';
 import type { WorkerRecord } from './core/model.ts';
+import { nonce } from './system.ts';
 
 const defaultTail = 100;
 /** Bytes of entries in one answer; what is older (of a tail) or newer (from a cursor) is asked for next. */
@@ -75,8 +78,24 @@ export class LogStore {
     return { entries, cursor: formatCursor({ generation, offset }) };
   }
 
-  async remove(name: string): Promise<void> {
-    await rm(this.#directory(name), { recursive: true, force: true });
+  /** `upTo`: only these generations, as newer ones are somebody else's; `null`: all there is. */
+  async remove(name: string, upTo: number | null): Promise<void> {
+    if (upTo !== null) {
+      const old = listSegments(this.#directory(name)).filter(({ generation }) => generation <= upTo);
+      await Promise.all(
+        old.flatMap(({ logPath, idxPath }) => [rm(logPath, { force: true }), rm(idxPath, { force: true })]),
+      );
+      return;
+    }
+    // Aside at once: a worker of that name may be started anew while these are being deleted. No name begins so.
+    const aside = join(this.#places.logs, `.removed-${nonce(6)}`);
+    try {
+      renameSync(this.#directory(name), aside);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
+    }
+    await rm(aside, { recursive: true, force: true });
   }
 
   #directory(name: string): string {

@@ -183,11 +183,11 @@ export class Reconciler {
     const { registry, clock } = this.#options;
     for (;;) {
       const worker = registry.get(name);
-      if (worker === null) return this.#forgetTimer(name);
+      if (worker === null) return this.#rest(name);
       const action = plan(worker, clock.mono(), { endLeftovers: this.#endLeftovers.has(name) });
       switch (action.kind) {
         case 'rest':
-          return this.#forgetTimer(name);
+          return this.#rest(name);
         case 'look-again':
           return this.#lookAgain(name, action.atMono);
         case 'spawn':
@@ -215,7 +215,7 @@ export class Reconciler {
   }
 
   #lookAgain(name: string, atMono: number): void {
-    this.#forgetTimer(name);
+    this.#rest(name);
     const cancel = this.#options.clock.at(atMono, () => {
       this.#timers.delete(name);
       this.add(name);
@@ -223,9 +223,12 @@ export class Reconciler {
     this.#timers.set(name, cancel);
   }
 
-  #forgetTimer(name: string): void {
+  /** Nothing is to be done now: also whoever waits for leftovers to be ended has been seen to. */
+  #rest(name: string): void {
     this.#timers.get(name)?.();
     this.#timers.delete(name);
+    for (const resolve of this.#endLeftovers.get(name) ?? []) resolve();
+    this.#endLeftovers.delete(name);
   }
 
   /** The run is written before the shim is asked. False: not now; something will call again. */
@@ -280,8 +283,8 @@ export class Reconciler {
     const stop: StopProgress = {
       reason: stopOrder?.reason ?? 'stop',
       by: stopOrder?.by ?? null,
-      deadlineAt: clock.now() + graceMs,
-      deadlineMono: clock.mono() + graceMs,
+      deadlineAt: run.stop?.deadlineAt ?? clock.now() + graceMs,
+      deadlineMono: run.stop?.deadlineMono ?? clock.mono() + graceMs,
       step: 'asked',
       stepMono: clock.mono(),
     };

@@ -51,6 +51,8 @@ export class ShimLink implements Shim {
   #closed = false;
   #lastSeq = 0;
   #acknowledged = 0;
+  /** What it told could not be written: nothing later is taken, or acknowledged, before that is told again. */
+  #refused = false;
   #cancelRetry: () => void = () => {};
   /** Facts that arrived in this turn: handed on together. */
   #facts: Fact[] = [];
@@ -86,12 +88,20 @@ export class ShimLink implements Shim {
 
   /** All facts up to this one are on disk. */
   acknowledge(upTo: number): void {
+    if (this.#refused) return;
     this.#acknowledged = Math.max(this.#acknowledged, upTo);
     void this.call('ack', { upTo }).catch(() => {});
   }
 
+  /** What was told in this turn could not be written; `retell` follows when it may be tried again. */
+  refuse(): void {
+    this.#refused = true;
+    this.#facts = [];
+  }
+
   /** Asks for all that was not acknowledged again: it could not be written. */
   retell(): void {
+    this.#refused = false;
     this.#lastSeq = this.#acknowledged;
     void this.call('facts', { after: this.#acknowledged }).catch(() => {});
   }
@@ -179,6 +189,7 @@ export class ShimLink implements Shim {
   #told(method: string, params: unknown): void {
     const { listener, log } = this.#options;
     if (method === 'fact') {
+      if (this.#refused) return;
       const fact = params as Fact;
       if (fact.seq <= this.#lastSeq) return;
       this.#lastSeq = fact.seq;

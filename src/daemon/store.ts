@@ -3,6 +3,7 @@
  * open it or its companions with `fs` (closing any descriptor of the file would drop SQLite's lock).
  */
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { WorkerdError } from '../shared/errors.ts';
 import type { Caller, Spec } from '../shared/worker.ts';
 import type { Backoff, Intent, Run, StopOrder, WorkerRecord } from './core/model.ts';
 import type { HostRow, Store, StoreChanges } from './ports.ts';
@@ -136,7 +137,13 @@ export class SqliteStore implements Store {
     } catch (error) {
       this.#written.clear();
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-      throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new WorkerdError(
+        'limit.exceeded',
+        `the registry could not be written (${reason}): nothing was changed. Make room on its disk, then try again`,
+        { limit: 'registry', reason },
+        { cause: error },
+      );
     }
   }
 

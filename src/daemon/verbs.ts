@@ -4,12 +4,12 @@
  */
 import { WorkerdError } from '../shared/errors.ts';
 import type { Params, Result } from '../shared/protocol.ts';
-import { type Actor, type Caller, isAlive, type Phase, type Spec, type WorkerView } from '../shared/worker.ts';
+import { type Actor, type Caller, isAlive, type Spec, type WorkerView } from '../shared/worker.ts';
 import { isLive, isOpen, type StopOrder, type WorkerRecord } from './core/model.ts';
 import { phaseOf, viewOf } from './core/view.ts';
-import { defaultName, differences, isSameDefinition, notFound } from './definitions.ts';
+import { defaultName, isSameDefinition, notFound } from './definitions.ts';
 import { capturedCaller } from './environment.ts';
-import { startFailed } from './failures.ts';
+import { alreadyRunning, inWords, notEnded, specConflict, startFailed } from './failures.ts';
 import type { LogStore } from './log-store.ts';
 import type { Clock } from './ports.ts';
 import type { Reconciler } from './reconciler.ts';
@@ -123,18 +123,25 @@ export class Verbs {
   async remove(params: Params<'remove'>, session: Session): Promise<Result<'remove'>> {
     const { registry, logs, reconciler } = this.#options;
     const { name } = params;
-    const worker = this.#known(name);
-    if (isAlive(phaseOf(worker)) && !params.force) {
-      const message = `${name} is ${inWords[phaseOf(worker)]}. Stop it first (workerctl stop ${name}), or remove it with --force`;
-      throw new WorkerdError('worker.busy', message, { name, phase: phaseOf(worker) });
+    let generation = 0;
+    // Also of a stopped one: what it left behind goes with it. Whoever starts it meanwhile is met at the next look.
+    for (let worker: WorkerRecord | null = this.#known(name); worker !== null; worker = registry.get(name)) {
+      const phase = phaseOf(worker);
+      if (isAlive(phase) && !params.force) {
+        const message = `${name} is ${inWords[phase]}. Stop it first (workerctl stop ${name}), or remove it with --force`;
+        throw new WorkerdError('worker.busy', message, { name, phase });
+      }
+      await this.stop({ name, force: false, wait: true }, session);
+      const now = registry.get(name);
+      if (now === null) return { removed: true };
+      ({ generation } = now);
+      if (!isAlive(phaseOf(now)) && !isOpen(now.run)) break;
     }
-    // Also of a stopped one: what it left behind goes with it.
-    await this.stop({ name, force: false, wait: true }, session);
-    if (registry.get(name) === null) return { removed: true };
     registry.update(name, null);
     await registry.committed();
     reconciler.add(name);
-    if (!params.keepLogs) await logs.remove(name);
+    // One of that name may have been defined anew by now: what it writes is its own.
+    if (!params.keepLogs) await logs.remove(name, registry.get(name) === null ? null : generation);
     return { removed: true };
   }
 
@@ -306,19 +313,22 @@ export class Verbs {
       return this.#view(name);
     }
     // Asked to stop before it got there: what it still reaches in its grace is no start (contract: stop in starting).
+    let wanted = generation;
     let stopped = false;
     const look = (worker: WorkerRecord | null): WorkerView | undefined => {
       if (worker === null) throw notFound(name, []);
       const { run } = worker;
-      if (run === null || run.generation < generation) {
+      if (run === null || run.generation < wanted) {
         // Ended before there was a run of it: stopped again, or what was in its way could not be ended.
-        if (worker.intent.want === 'down' && !isOpen(run)) throw startFailed(worker, generation);
+        if (worker.intent.want === 'down' && !isOpen(run)) throw startFailed(worker, wanted);
         return undefined;
       }
-      if (run.generation > generation) throw startFailed(worker, generation);
+      // Lost through no fault of its own and started again: that is the run that was asked for.
+      if (run.generation === wanted + 1 && run.afterLoss) wanted = run.generation;
+      if (run.generation > wanted) throw startFailed(worker, wanted);
       if (!stopped && (wait === 'ready' ? run.ready || wasReady(worker) : run.reachedRunning)) return viewOf(worker);
       if (worker.intent.want === 'down' || (isOpen(run) && run.stop !== null)) stopped = true;
-      if (run.stage === 'closed') throw startFailed(worker, generation);
+      if (run.stage === 'closed' && worker.backoff?.counted !== false) throw startFailed(worker, wanted);
       return undefined;
     };
     return waiters.until(name, look, { what: wait, timeoutMs, signal: session.signal });
@@ -355,17 +365,6 @@ const wasReady = ({ run }: WorkerRecord): boolean => run !== null && !run.readyD
 const currentGeneration = ({ run, intent, generation }: WorkerRecord): number =>
   intent.want === 'up' && !isLive(run) ? Math.max(generation, intent.atLeast) : generation;
 
-/** A phase as what is said of a worker. */
-const inWords: Readonly<Record<Phase, string>> = {
-  stopped: 'stopped',
-  starting: 'starting',
-  running: 'running',
-  stopping: 'stopping',
-  backoff: 'waiting to be restarted',
-  exited: 'over',
-  failed: 'failed',
-};
-
 /** What a schema cannot say of a definition. */
 const checkSpec = (spec: Spec): void => {
   if (spec.user === null) return;
@@ -376,37 +375,3 @@ const checkSpec = (spec: Spec): void => {
 
 const invalid = (member: string, message: string): WorkerdError =>
   new WorkerdError('usage', `invalid params: ${message}`, { member });
-
-const alreadyRunning = (worker: WorkerRecord): WorkerdError => {
-  const { name, run } = worker;
-  const pid = isLive(run) && run.pid !== null ? ` (pid ${run.pid})` : '';
-  const message = `${name} is already ${inWords[phaseOf(worker)]}${pid}. Replace it with --if-running replace`;
-  return new WorkerdError('worker.already-running', message, { name, phase: phaseOf(worker), worker: viewOf(worker) });
-};
-
-const shown = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? 'unset';
-  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
-};
-
-/** Values of environments are shown nowhere, so not here either. */
-const specConflict = (worker: WorkerRecord, spec: Spec): WorkerdError => {
-  const { name } = worker;
-  const [before, after] = [worker.spec as object as Record<string, unknown>, spec as object as Record<string, unknown>];
-  const members = differences(worker.spec, spec);
-  const words = members.map((member) =>
-    member === 'env' ? 'env' : `${member} (is ${shown(before[member])}, asked ${shown(after[member])})`,
-  );
-  return new WorkerdError(
-    'worker.spec-conflict',
-    `${name} is ${inWords[phaseOf(worker)]}, with another definition: it differs in ${words.join(', ')}. ` +
-      'Replace it with --if-running replace, or choose another name with -n',
-    { name, differs: members },
-  );
-};
-
-const notEnded = (worker: WorkerRecord): WorkerdError => {
-  const { leftovers } = viewOf(worker);
-  const who = leftovers.map(({ pid, command }) => `${pid} (${command})`).join(', ');
-  return new WorkerdError('worker.busy', `${worker.name}: cannot be ended: ${who}`, { name: worker.name, leftovers });
-};

@@ -68,7 +68,11 @@ export class Peer<S = undefined> {
       this.#inputEnded = true;
       clearTimeout(this.#unfinished);
       if (this.#gate === undefined) this.close('the far end closed the connection');
-      else this.#endIfDone();
+      else {
+        // One that is gone cannot be told from one that only ended its side, but by writing: nothing, to either.
+        if (this.#unanswered > 0) socket.write('');
+        this.#endIfDone();
+      }
     });
     socket.on('error', (error) => this.#ended(error.message));
     socket.on('close', () => this.#ended('the connection was closed'));

@@ -57,6 +57,7 @@ const planStop = ({ run, stopOrder }: WorkerRecord, nowMono: number): Action => 
   switch (stop.step) {
     case 'asked':
       if (stopOrder?.force === true || nowMono >= stop.deadlineMono) return { kind: 'force' };
+      if (stop.stepMono === Number.NEGATIVE_INFINITY) return { kind: 'ask' };
       return { kind: 'look-again', atMono: stop.deadlineMono };
     case 'forced': {
       const killMono = stop.stepMono + forcedMs;

@@ -39,13 +39,13 @@ export type Verdict =
 
 /** After a run that nobody asked to end. `chance` in [0, 1). */
 export const afterRun = (run: EndedRun, chance: number): Verdict => {
+  if (run.policy !== 'no' && isBlameless(run)) {
+    return { kind: 'restart', delayMs: 0, shortRuns: run.shortRuns, counted: false, afterLoss: true };
+  }
   if (!run.automatic && !run.reachedRunning) return { kind: 'settle', phase: 'failed', reason: 'start-failed' };
   const well = endedWell(run.exit);
   const settled: Verdict = { kind: 'settle', phase: well ? 'exited' : 'failed', reason: null };
   if (run.policy === 'no') return settled;
-  if (isBlameless(run)) {
-    return { kind: 'restart', delayMs: 0, shortRuns: run.shortRuns, counted: false, afterLoss: true };
-  }
   if (run.policy === 'on-failure' && well) return settled;
   const afterLoss = run.exit.kind === 'lost';
   const shortRuns = run.ranMs < stableRunMs ? run.shortRuns + 1 : 0;
