@@ -54,6 +54,14 @@ const rows: readonly Row[] = [
     action: { kind: 'ask' },
   },
   {
+    why: 'was to be asked when the daemon before was killed: perhaps it never heard of it',
+    worker: {
+      stopOrder: order,
+      run: runIn('running', { stop: stopAt('asked', { stepMono: Number.NEGATIVE_INFINITY, deadlineMono: 5001 }) }),
+    },
+    action: { kind: 'ask' },
+  },
+  {
     why: 'was asked, its grace lasts on',
     worker: { stopOrder: order, run: runIn('running', { stop: stopAt('asked', { deadlineMono: 5001 }) }) },
     action: { kind: 'look-again', atMono: 5001 },

@@ -1,0 +1,110 @@
+/** The line to the shim against a stand-in on a real socket: what is acknowledged, and what is asked for again. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { Fact } from '../../src/daemon/shim/protocol.ts';
+import { ShimLink } from '../../src/daemon/shim-link.ts';
+import { systemClock } from '../../src/daemon/system.ts';
+import { Gate } from '../../src/shared/gate.ts';
+import { resolvePlaces } from '../../src/shared/paths.ts';
+import { Peer } from '../../src/shared/peer.ts';
+import { eventually } from '../helpers/eventually.ts';
+import { FakeProcessTable } from '../helpers/fake-process-table.ts';
+
+const fact = (seq: number): Fact => ({ seq, run: `w.${seq}.aa`, at: 0, kind: 'ready' });
+
+let directory: string;
+let server: Server;
+let link: ShimLink;
+let peer: Peer<null> | null = null;
+const kept = new Map<number, Fact>();
+const acknowledged: number[] = [];
+const heard: number[] = [];
+
+const tell = (...facts: readonly Fact[]): void => {
+  for (const each of facts) {
+    kept.set(each.seq, each);
+    peer?.notify('fact', each);
+  }
+};
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'wd-link-'));
+  const places = resolvePlaces({ home: directory, env: {}, uid: 1 });
+  const gate = new Gate<null>({
+    methods: {
+      hello: () => ({ protocol: 1, version: 'stand-in', pid: process.pid, startTime: 1 }),
+      list: () => ({ runs: [], seq: 0 }),
+      facts: (params) => {
+        const { after } = params as { after: number };
+        for (const each of kept.values()) if (each.seq > after) peer?.notify('fact', each);
+        return {};
+      },
+      ack: (params) => {
+        const { upTo } = params as { upTo: number };
+        acknowledged.push(upTo);
+        for (const seq of kept.keys()) if (seq <= upTo) kept.delete(seq);
+        return {};
+      },
+    },
+    onFault: (_method, error) => String(error),
+  });
+  server = createServer({ allowHalfOpen: true }, (socket) => {
+    peer = new Peer<null>({ socket, gate, session: null });
+  });
+  await new Promise<void>((resolve) => server.listen(places.shimSocket, resolve));
+  const meta = new Map<string, string>();
+  const silent = { debug() {}, info() {}, warn() {}, error() {} };
+  link = new ShimLink({
+    places,
+    command: null,
+    env: {},
+    clock: systemClock,
+    log: silent,
+    processes: new FakeProcessTable(),
+    store: { meta: (key) => meta.get(key) ?? null, setMeta: (key, value) => void meta.set(key, value) },
+    listener: {
+      facts: (facts) => heard.push(...facts.map(({ seq }) => seq)),
+      state() {},
+      connected() {},
+      lost() {},
+    },
+  });
+  await link.start();
+});
+
+afterEach(() => {
+  link.close();
+  peer?.destroy('the test is over');
+  server.close();
+  rmSync(directory, { recursive: true, force: true });
+  kept.clear();
+  acknowledged.length = 0;
+  heard.length = 0;
+});
+
+it('facts are handed on once and in order, and acknowledged when told so', async () => {
+  tell(fact(1), fact(2));
+  await eventually(() => heard.length === 2);
+  link.acknowledge(2);
+  await eventually(() => acknowledged.includes(2));
+  expect(heard).toEqual([1, 2]);
+});
+
+it('while a commit is refused nothing later is taken or acknowledged; then all of it is asked for again', async () => {
+  tell(fact(1));
+  await eventually(() => heard.length === 1);
+  // The commit with fact 1 was refused; fact 2 comes before it is asked for again, and others are acknowledged.
+  link.refuse();
+  tell(fact(2));
+  link.acknowledge(2);
+  await link.call('list', {});
+  expect({ heard, acknowledged }).toEqual({ heard: [1], acknowledged: [] });
+  link.retell();
+  await eventually(() => heard.length === 3);
+  expect(heard).toEqual([1, 1, 2]);
+  link.acknowledge(2);
+  await eventually(() => acknowledged.includes(2));
+});
