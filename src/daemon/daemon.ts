@@ -318,7 +318,7 @@ export class Daemon {
 
   /** What earlier runs left alive is known by looking, not from the registry. */
   async #findLeftovers(): Promise<void> {
-    await Promise.all(this.#registry.names().map((name) => this.#reconciler.findLeftovers(name)));
+    await Promise.allSettled(this.#registry.names().map((name) => this.#reconciler.findLeftovers(name)));
   }
 
   async #endShim(): Promise<void> {

@@ -134,7 +134,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     async status({ names, after, limit, showEnv }) {
       const withLeftovers = select(names).filter((name) => known(name).leftovers.length > 0);
       // Nobody tells when one of them ends: looked at when asked for.
-      await Promise.all(withLeftovers.map((name) => options.reconciler.findLeftovers(name)));
+      await Promise.allSettled(withLeftovers.map((name) => options.reconciler.findLeftovers(name)));
       await registry.committed();
       const selected = select(names);
       const from = after === undefined ? 0 : selected.findIndex((name) => name > after);

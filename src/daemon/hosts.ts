@@ -188,7 +188,11 @@ export class Hosts {
     host.cancelEnd();
     host.cancelEnd = clock.at(clock.mono() + idleMs, () => {
       host.ending = true;
-      void shim.call('signal', { run: host.run, signal: 'SIGTERM', to: 'group' }).catch(() => {});
+      shim.call('signal', { run: host.run, signal: 'SIGTERM', to: 'group' }).catch(() => {
+        // No shim to tell it now: it can still be used, and is looked at again.
+        host.ending = false;
+        if (this.#hosts.has(host.run) && host.threads.size === 0) this.#endLater(host);
+      });
     });
   }
 

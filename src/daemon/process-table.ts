@@ -32,7 +32,9 @@ const readProc = (path: string, isShort: boolean): Buffer | null => {
   let fd: number;
   try {
     fd = openSync(path, 'r');
-  } catch {
+  } catch (error) {
+    // Without a descriptor to look with nothing is proven: neither that it is there nor that it is gone.
+    if (['EMFILE', 'ENFILE'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     return null;
   }
   try {

@@ -49,6 +49,7 @@ export class ShimLink implements Shim {
   readonly #token: string;
   #peer: Peer | null = null;
   #closed = false;
+  #establishing = false;
   #lastSeq = 0;
   #acknowledged = 0;
   /** What it told could not be written: nothing later is taken, or acknowledged, before that is told again. */
@@ -125,7 +126,18 @@ export class ShimLink implements Shim {
     this.#peer = null;
   }
 
+  /** One at a time: a shim that dies while it is being greeted is looked for by the loop that greeted it. */
   async #establish(): Promise<void> {
+    if (this.#establishing) return;
+    this.#establishing = true;
+    try {
+      await this.#seek();
+    } finally {
+      this.#establishing = false;
+    }
+  }
+
+  async #seek(): Promise<void> {
     const { places, log } = this.#options;
     while (!this.#closed) {
       const attempt = await tryConnect(places.shimSocket);

@@ -34,7 +34,7 @@ export class UsageReader {
     const nowMs = uptimeMs();
     const before = this.#looks.get(run);
     if (before !== undefined && nowMs - before.atMs < freshMs) return before.usage;
-    const sum = sumTree(pid, startTime);
+    const sum = looked(pid, startTime);
     if (sum === null) {
       this.#looks.delete(run);
       return null;
@@ -52,6 +52,15 @@ export class UsageReader {
     this.#looks.delete(run);
   }
 }
+
+/** Without a descriptor to look with it is unknown. */
+const looked = (pid: number, startTime: number) => {
+  try {
+    return sumTree(pid, startTime);
+  } catch {
+    return null;
+  }
+};
 
 const sumTree = (root: number, startTime: number): { ticks: number; bytes: number } | null => {
   const leader = readStat(root);

@@ -38,7 +38,11 @@ export class Waiters {
   async until<T>(name: string, look: Look<T>, options: WaitOptions): Promise<T> {
     await this.#registry.committed();
     const now = look(this.#registry.get(name));
-    if (now !== undefined) return now;
+    if (now !== undefined) {
+      // Another verb of this very turn may have changed it: what is answered is on disk.
+      await this.#registry.committed();
+      return now;
+    }
     const { signal, timeoutMs, what } = options;
     signal?.throwIfAborted();
     return new Promise<T>((resolve, reject) => {

@@ -2,6 +2,7 @@
  * The table of runs: takes the daemon's orders, in their order, and lets nothing of a run be left behind. Knows which
  * thread lives in which host. Decides nothing: who is started, stopped or started again is the daemon's business.
  */
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WorkerdError } from '../../shared/errors.ts';
@@ -108,7 +109,12 @@ export class RunTable {
 
   release(id: string): void {
     const run = this.#runs.get(id);
-    if (run === undefined) return;
+    if (run === undefined) {
+      // A run of a shim that was killed: its FIFOs are nobody's any more.
+      const lingers = [...this.#lingering].some((each) => each.id === id);
+      if (!lingers) rmSync(join(this.#options.directory, id), { recursive: true, force: true });
+      return;
+    }
     if (!run.exited) throw new WorkerdError('worker.busy', `run ${id} has not ended`);
     this.#runs.delete(id);
     run.release();
