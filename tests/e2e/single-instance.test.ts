@@ -221,6 +221,11 @@ describe('a life of the daemon', () => {
     await start(box);
     const before = await box.status('w');
     const shim = shimsOf(box)[0]?.pid ?? 0;
+    const life = async () => {
+      const client = await box.client();
+      return (await client.call('daemon.info', {})).startedAt;
+    };
+    const firstLife = await life();
     for (const signal of [
       'SIGUSR1',
       'SIGUSR2',
@@ -233,7 +238,8 @@ describe('a life of the daemon', () => {
     ] as const) {
       process.kill(shim, signal);
       process.kill(pid, signal);
-      // HUP replaces the daemon by itself: the pid stays, and it answers again.
+      // HUP replaces the daemon by itself: the pid stays, and it answers again, in its next life.
+      if (signal === 'SIGHUP') await eventually(async () => (await life()) !== firstLife, { what: 'the next life' });
       await eventually(async () => (await box.status('w')).pid === before.pid, { what: `an answer after ${signal}` });
       expect(daemonsOf(box).map((daemon) => daemon.pid)).toEqual([pid]);
       expect(shimsOf(box).map((each) => each.pid)).toEqual([shim]);
