@@ -2,6 +2,7 @@
  * From argv to a verb and its words. The verb is found here; what stands around it is commander's business
  * (command-line.ts), but for a line that is written plainly, which is read here and so answered sooner.
  */
+import { editDistance } from '../shared/edit-distance.ts';
 import { usage } from './values.ts';
 
 export interface OptionSpec {
@@ -182,26 +183,8 @@ export const readPlain = (words: readonly string[], spec: VerbSpec): Args | null
 /** The nearest of `known`, where it is near enough to be what was meant. */
 export const nearest = (word: string, known: readonly string[]): string | null => {
   const ranked = known
-    .map((name) => ({ name, distance: editDistance(word, name) }))
+    .map((name) => ({ name, distance: word.length > 64 ? word.length : editDistance(word, name) }))
     .sort((a, b) => a.distance - b.distance);
   const best = ranked[0];
   return best !== undefined && best.distance <= Math.max(1, Math.floor(best.name.length / 2.5)) ? best.name : null;
-};
-
-/** Insertions, deletions, replacements and swaps of neighbours. */
-const editDistance = (a: string, b: string): number => {
-  if (a.length > 64) return a.length;
-  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, index) => index)];
-  const at = (i: number, j: number): number => rows[i]?.[j] ?? 0;
-  for (let i = 1; i <= a.length; i += 1) {
-    const row = [i];
-    rows.push(row);
-    for (let j = 1; j <= b.length; j += 1) {
-      const same = a[i - 1] === b[j - 1] ? 0 : 1;
-      let best = Math.min(at(i - 1, j) + 1, at(i, j - 1) + 1, at(i - 1, j - 1) + same);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) best = Math.min(best, at(i - 2, j - 2) + 1);
-      row.push(best);
-    }
-  }
-  return at(a.length, b.length);
 };

@@ -1,6 +1,7 @@
 /** Definitions: default names, equality, what differs in words, the nearest name. Pure. */
 import { basename, extname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { editDistance } from '../shared/edit-distance.ts';
 import { WorkerdError } from '../shared/errors.ts';
 import type { Spec } from '../shared/worker.ts';
 
@@ -38,30 +39,6 @@ export const nearestName = (name: string, known: readonly string[]): string | nu
     }
   }
   return best ?? known.find((candidate) => name.length >= 3 && candidate.startsWith(name)) ?? null;
-};
-
-/** Optimal string alignment: a swap of neighbours counts once. */
-const editDistance = (left: string, right: string): number => {
-  let twoBack: number[] = [];
-  let back = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (let row = 1; row <= left.length; row += 1) {
-    const line = [row];
-    for (let column = 1; column <= right.length; column += 1) {
-      const same = left[row - 1] === right[column - 1];
-      let cost = Math.min(
-        (line[column - 1] ?? 0) + 1,
-        (back[column] ?? 0) + 1,
-        (back[column - 1] ?? 0) + (same ? 0 : 1),
-      );
-      if (row > 1 && column > 1 && left[row - 1] === right[column - 2] && left[row - 2] === right[column - 1]) {
-        cost = Math.min(cost, (twoBack[column - 2] ?? 0) + 1);
-      }
-      line.push(cost);
-    }
-    twoBack = back;
-    back = line;
-  }
-  return back[right.length] ?? 0;
 };
 
 export const notFound = (name: string, known: readonly string[]): WorkerdError => {
