@@ -12,7 +12,7 @@ export class Bucket {
     this.#filledMono = options.nowMono;
   }
 
-  /** Takes one now (0), or says in how many milliseconds to ask again; what is asked for later stays in its order. */
+  /** Takes one now (0), or says in how many milliseconds to ask again. */
   take(nowMono: number): number {
     const tokens = this.#tokens + ((nowMono - this.#filledMono) / 1000) * this.#perSecond;
     this.#tokens = Math.min(this.#burst, tokens);
