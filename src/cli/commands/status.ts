@@ -28,7 +28,12 @@ export const status: Verb = {
     const showEnv = args.flag('showEnv');
     const { workers, missing } = await lookUp(context, names, showEnv);
     if (workers.length > 0 || missing.length === 0) await show(context, names, workers, showEnv);
-    const codes = missing.map((error) => context.fail(error));
+    const codes = missing.map((error, index) => {
+      // As JSON it is one line, whatever is missing beside what is there.
+      if (!context.json || (workers.length === 0 && index === 0)) return context.fail(error);
+      context.note(error.message);
+      return error.exitCode;
+    });
     if (names.length > 0 && workers.some((view) => view.phase !== 'running')) codes.push(exitCodes.notRunning);
     return Math.max(0, ...codes);
   },
