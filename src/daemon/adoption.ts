@@ -44,7 +44,9 @@ export class Adoption {
     this.#orphans.clear();
     const held = new Map(runs.map((status) => [status.run, status]));
     for (const { run } of [...this.#options.hosts.all()]) {
-      if (!held.has(run)) await this.#adoptHost(run);
+      const status = held.get(run);
+      if (status === undefined) await this.#adoptHost(run);
+      else if (status.adopted && !status.exited) this.#lookFor(run, status);
     }
     for (const name of [...registry.names()]) {
       // As it is now: looking takes turns of the loop, and verbs come in between.
@@ -77,6 +79,7 @@ export class Adoption {
   #resume(worker: WorkerRecord, run: Run, status: RunStatus): void {
     const { fifos, registry } = this.#options;
     if (!status.exited) fifos.hold(run.id);
+    if (status.adopted && !status.exited) this.#lookFor(run.id, run);
     if (status.state === null || status.stateRevision <= run.stateRevision) return;
     registry.publish(worker.name, {
       ...worker,
@@ -120,6 +123,11 @@ export class Adoption {
     await hosts.adopt(run);
     const identity = hosts.identityOf(run);
     if (identity !== null) this.#orphans.set(run, identity);
+  }
+
+  /** Its end is for us to see: no shim is its parent. */
+  #lookFor(run: string, { pid, startTime }: { readonly pid: number | null; readonly startTime: number | null }): void {
+    if (pid !== null && startTime !== null) this.#orphans.set(run, { pid, startTime });
   }
 
   #hostIsGone(host: string): boolean {

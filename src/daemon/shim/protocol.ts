@@ -72,6 +72,8 @@ export interface RunStatus {
   readonly stateAt: number | null;
   readonly stateRevision: number;
   readonly exited: boolean;
+  /** Spawned by an earlier shim: this one is not its parent and will see no exit (see `adopt`). */
+  readonly adopted: boolean;
 }
 
 interface FactBase {

@@ -197,6 +197,7 @@ export class Run {
       stateAt: this.#state.at,
       stateRevision: this.#state.revision,
       exited: this.exited,
+      adopted: this.#adopted,
     };
   }
 
