@@ -1,10 +1,11 @@
 /** The commands of `workerd` that speak to a daemon: start --detach, stop, restart, status. Each gives its exit code. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { type Client, connect } from '../shared/client.ts';
 import { exitCodes, WorkerdError } from '../shared/errors.ts';
 import { launchDaemon } from '../shared/launch.ts';
 import type { Places } from '../shared/paths.ts';
 import type { DaemonInfo } from '../shared/protocol.ts';
+import { isGone, readStat } from './process-table.ts';
 
 export interface ControlOptions {
   readonly places: Places;
@@ -78,13 +79,8 @@ const untilGone = async (pid: number): Promise<void> => {
 
 /** A zombie that its new parent has not fetched yet is gone: its lock is free. */
 const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat[stat.lastIndexOf(')') + 2] !== 'Z';
-  } catch {
-    return false;
-  }
+  const stat = readStat(pid);
+  return stat !== null && !isGone(stat);
 };
 
 const untilReplaced = async (options: ControlOptions, startedAt: string): Promise<DaemonInfo> => {

@@ -1,12 +1,8 @@
 /** What a worker finds around it: its environment. Pure. */
-import { isClean, isPrivate } from '../shared/environment.ts';
+import { isClean, isPrivate, isSteering } from '../shared/environment.ts';
 import type { Places } from '../shared/paths.ts';
 import type { Caller, Spec } from '../shared/worker.ts';
 import { runMarker } from './shim/protocol.ts';
-
-/** Changes how Node or the dynamic linker behave: not for the daemon, the shim and the tools they call. */
-const isSteering = (key: string): boolean =>
-  key.startsWith('NODE_') || key.startsWith('LD_') || key.startsWith('DYLD_');
 
 type Environment = Readonly<Record<string, string>>;
 

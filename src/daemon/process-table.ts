@@ -71,7 +71,7 @@ export const readStat = (pid: number): ProcessStat | null => {
   };
 };
 
-const isGone = (stat: ProcessStat): boolean => stat.state === 'Z' || stat.state === 'X';
+export const isGone = (stat: ProcessStat): boolean => stat.state === 'Z' || stat.state === 'X';
 
 /** The run whose marker the process carries in its environment, as it was at its exec. */
 const runOf = (pid: number): string | null => {
@@ -132,12 +132,13 @@ const numberIn = (path: string, pattern: RegExp): number | null => {
   return found === undefined ? null : Number(found);
 };
 
-/** Pids are given out in rising order and begin anew at this one; what is in use is passed over. */
-const maxPid = numberIn('/proc/sys/kernel/pid_max', /^(\d+)/);
+/** Pids that are in use are passed over; more than this are not in use at once where this is relied on. */
 const passedOver = 4096;
 
 export class LinuxProcessTable implements ProcessTable {
   readonly bootId = readBootId();
+  /** Pids are given out in rising order, and begin anew at this one. */
+  readonly #maxPid = numberIn('/proc/sys/kernel/pid_max', /^(\d+)/);
 
   mark(): ProcessMark | null {
     const lastPid = numberIn('/proc/loadavg', /(\d+)\s*$/);
@@ -153,8 +154,8 @@ export class LinuxProcessTable implements ProcessTable {
     const now = this.mark();
     let oldest = Number.POSITIVE_INFINITY;
     for (const { mark } of targets) {
-      if (mark === null || now === null || maxPid === null) return 0;
-      if (mark.lastPid + (now.forks - mark.forks) + passedOver >= maxPid) return 0;
+      if (mark === null || now === null || this.#maxPid === null) return 0;
+      if (mark.lastPid + (now.forks - mark.forks) + passedOver >= this.#maxPid) return 0;
       oldest = Math.min(oldest, mark.lastPid);
     }
     return oldest;

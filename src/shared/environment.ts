@@ -12,3 +12,7 @@ export const isPrivate = (key: string): boolean =>
   key.startsWith('NODE_CHANNEL_') ||
   key === 'NODE_UNIQUE_ID' ||
   (key.startsWith('WORKERD_') && key !== 'WORKERD_AUTOSTART');
+
+/** Changes how Node or the dynamic linker behave: not for the daemon, the shim and the tools they call. */
+export const isSteering = (key: string): boolean =>
+  key.startsWith('NODE_') || key.startsWith('LD_') || key.startsWith('DYLD_');

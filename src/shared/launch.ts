@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { closeInherited } from './descriptors.ts';
+import { isPrivate, isSteering } from './environment.ts';
 import type { Places } from './paths.ts';
 
 export interface LaunchOptions {
@@ -23,15 +24,13 @@ export type Readiness =
 /** A first start makes directories and a database; on a busy machine that takes its time. */
 const readyWithinMs = 20_000;
 
-const steering = /^(?:NODE_.*|LD_.*|DYLD_.*|NOTIFY_SOCKET|LISTEN_.*|WATCHDOG_.*)$/;
-/** What a worker that calls us was given for itself: with its marker the daemon would be taken for a part of it. */
-const ofAWorker = /^WORKERD_(?:NAME|GENERATION|RUN|FD|DOWN_FD|PARAMS)$/;
+/** A worker may call us: with its marker the daemon would be taken for a part of it. Its own log level it may have. */
+const isForTheDaemon = (key: string): boolean => !isSteering(key) && (!isPrivate(key) || key === 'WORKERD_LOG');
 
 const cleanEnvironment = (env: LaunchOptions['env']): Record<string, string> =>
   Object.fromEntries(
     Object.entries(env).filter(
-      (entry): entry is [string, string] =>
-        entry[1] !== undefined && !steering.test(entry[0]) && !ofAWorker.test(entry[0]),
+      (entry): entry is [string, string] => entry[1] !== undefined && isForTheDaemon(entry[0]),
     ),
   );
 

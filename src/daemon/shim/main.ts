@@ -5,20 +5,11 @@
  *   node shim/main.ts --home DIR [--ready-fd N]
  */
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, realpathSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { closeInherited } from '../../shared/descriptors.ts';
 import { resolvePlaces } from '../../shared/paths.ts';
 import { endAllRuns } from './ending.ts';
 import { Endpoint } from './endpoint.ts';
@@ -150,21 +141,6 @@ const logLine = (message: string): void => {
   }
 };
 
-/** What was inherited from whoever started us must reach no worker, and must hold nobody's pipe open. */
-const closeInherited = (except: number | null): void => {
-  const closeOnExec = 0o2000000;
-  for (const name of readdirSync('/proc/self/fd')) {
-    const descriptor = Number(name);
-    if (descriptor <= 2 || descriptor === except) continue;
-    try {
-      const flags = /^flags:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'latin1'))?.[1];
-      if (flags !== undefined && (Number.parseInt(flags, 8) & closeOnExec) === 0) closeSync(descriptor);
-    } catch {
-      // The descriptor that listed them.
-    }
-  }
-};
-
 const versionOfPackage = (script: string): string => {
   for (let place = dirname(script); place !== dirname(place); place = dirname(place)) {
     const manifest = join(place, 'package.json');
@@ -185,7 +161,7 @@ const main = async (script: string): Promise<void> => {
   for (const name of Object.keys(process.env)) {
     if (/^(NODE_|LD_|DYLD_|NOTIFY_SOCKET$|LISTEN_|WATCHDOG_)/.test(name)) delete process.env[name];
   }
-  closeInherited(readyFd);
+  closeInherited(readyFd ?? undefined);
   let shim: RunningShim | null = null;
   let told = false;
   const end = () => {
