@@ -31,8 +31,16 @@ export class DirectoryNotices {
   /** What happens from now on will wake; so look at the files after this. */
   clear(): void {
     this.#noticed = false;
-    const ino = statSync(this.#directory, { bigint: true, throwIfNoEntry: false })?.ino ?? null;
-    if (this.#watcher !== null && ino === this.#watched) return;
+    for (;;) {
+      const ino = statSync(this.#directory, { bigint: true, throwIfNoEntry: false })?.ino ?? null;
+      if (this.#watcher !== null && ino === this.#watched) return;
+      this.#watch(ino);
+      // Looked at again: made since that look, it is another directory than the one that is watched.
+      if (this.#watcher === null) return;
+    }
+  }
+
+  #watch(ino: bigint | null): void {
     this.#watcher?.close();
     this.#watched = ino;
     const [place, prefix] =
