@@ -30,7 +30,7 @@ export class WatchModel {
   }
 
   apply(event: WorkerEvent): void {
-    if (event.type === 'gap') return;
+    if (event.type === 'gap' || event.type === 'log') return;
     this.#seen.add(event.name);
     switch (event.type) {
       case 'snapshot':

@@ -5,11 +5,12 @@
  */
 import { isGlob, matchesGlob } from '../shared/glob.ts';
 import type { Peer } from '../shared/peer.ts';
+import type { WorkerEvent } from '../shared/protocol.ts';
 import type { WorkerRecord } from './core/model.ts';
 import { phaseOf, timestamp, viewOf } from './core/view.ts';
 import type { Transition } from './registry.ts';
 
-export type EventType = 'snapshot' | 'phase' | 'state' | 'ready' | 'removed' | 'gap';
+export type EventType = WorkerEvent['type'];
 
 /** An event before it is addressed to a subscription. */
 interface Published {

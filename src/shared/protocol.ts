@@ -150,7 +150,10 @@ export interface LogFile {
 }
 export interface LogsResult {
   readonly entries: readonly LogEntry[];
+  /** Where these end: (generation, offset), good for ever. */
   readonly cursor: string;
+  /** With `follow`: what comes after them comes as `event` notifications of this. */
+  readonly subscription?: string;
 }
 
 /** Names what a result is, for the compiler alone. */
@@ -273,8 +276,8 @@ export const methods = {
     params: z.strictObject({
       names: z.array(pattern).max(1000).optional(),
       types: z
-        .array(z.enum(['snapshot', 'phase', 'state', 'ready', 'removed', 'gap']))
-        .max(6)
+        .array(z.enum(['snapshot', 'phase', 'state', 'ready', 'removed', 'log', 'gap']))
+        .max(7)
         .optional(),
       since: text(128).optional(),
     }),
@@ -299,9 +302,11 @@ export const methods = {
         .max(2)
         .optional(),
       cursor: text(128).optional(),
+      follow: z.boolean().default(false),
     }),
     result: resultOf<LogsResult>(),
-    summary: "Lines of the worker's log, from the end or from a cursor.",
+    summary:
+      "Lines of the worker's log, from the end or from a cursor; with `follow` what is written from then on as `log` events, with its phases between them.",
   },
   'logs.locate': {
     params: byName,
@@ -363,5 +368,7 @@ export type WorkerEvent = EventBase &
     | { readonly type: 'state'; readonly state: JsonObject; readonly stateRevision: number }
     | { readonly type: 'ready' }
     | { readonly type: 'removed' }
+    /** `at`, `name` and `generation` are the line's. */
+    | { readonly type: 'log'; readonly stream: 'stdout' | 'stderr'; readonly line: string; readonly partial: boolean }
     | { readonly type: 'gap'; readonly dropped: number }
   );

@@ -3,7 +3,7 @@ import type { WorkerEvent } from '../../shared/protocol.ts';
 import { isAlive, type WorkerView } from '../../shared/worker.ts';
 import { phaseColour, type Style } from './style.ts';
 import { endText, phaseText, summaryText } from './table.ts';
-import { oneLine, pad, stateText } from './text.ts';
+import { oneLine, pad, printable, stateText } from './text.ts';
 
 export interface EventOptions {
   readonly style: Style;
@@ -30,6 +30,8 @@ const whatChanged = (event: WorkerEvent, { style, now }: EventOptions): string |
       return 'ready';
     case 'removed':
       return 'removed';
+    case 'log':
+      return printable(event.line);
     case 'gap':
       return `${event.dropped} events were dropped; what follows is the present state`;
     default:
