@@ -3,25 +3,25 @@
  * waited for and none is started.
  */
 import { existsSync } from 'node:fs';
-import { type Client, unreachable } from '../shared/client.ts';
+import { unreachable } from '../shared/client.ts';
 import { WorkerdError } from '../shared/errors.ts';
 import { launchDaemon } from '../shared/launch.ts';
 import type { Places } from '../shared/paths.ts';
 
 const answerWithinMs = 5000;
 
-export interface AutostartOptions {
+export interface AutostartOptions<T> {
   readonly places: Places;
   /** The bundle of the daemon. */
   readonly program: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly connect: () => Promise<Client>;
+  readonly connect: () => Promise<T>;
   readonly signal: AbortSignal;
   /** Told once, when this call started one. */
   readonly onStarted: (pid: number) => void;
 }
 
-export const connectOrStart = async (options: AutostartOptions): Promise<Client> => {
+export const connectOrStart = async <T>(options: AutostartOptions<T>): Promise<T> => {
   if (existsSync(options.places.serviceMark)) return untilConnected(options);
   const { places, program, env, signal } = options;
   const readiness = await launchDaemon({ places, program, env, signal });
@@ -37,7 +37,7 @@ export const connectOrStart = async (options: AutostartOptions): Promise<Client>
 };
 
 /** Tries again at once, then less and less often, for 5 s: another client's daemon is on its way. */
-const untilConnected = async ({ places, connect, signal }: AutostartOptions): Promise<Client> => {
+const untilConnected = async <T>({ places, connect, signal }: AutostartOptions<T>): Promise<T> => {
   const deadline = performance.now() + answerWithinMs;
   for (let pauseMs = 10; ; pauseMs = Math.min(50, pauseMs * 1.5)) {
     try {

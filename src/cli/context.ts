@@ -2,14 +2,20 @@
  * What every verb is given: where to write, how to paint, the connection (opened when first asked for, the daemon
  * started where that is allowed), and the signal that Ctrl-C sets.
  */
-import { type Client, connectTo, type MethodName, type ParamsInput, type Result } from '../shared/client.ts';
+import type { Socket } from 'node:net';
+import { type Client, dial, type MethodName, type ParamsInput, type Result } from '../shared/client.ts';
+import { openSocket } from '../shared/connection.ts';
 import { WorkerdError } from '../shared/errors.ts';
-import { type Places, resolvePlaces } from '../shared/paths.ts';
+import { checkSocketPath, type Places, resolvePlaces } from '../shared/paths.ts';
 import type { Args } from './args.ts';
 import type { Io, Output } from './io.ts';
 import { makeStyle, type Style, takesUnicode } from './render/style.ts';
 import { jsonText, printable } from './render/text.ts';
 import { parseChoice } from './values.ts';
+
+/** How long a verb that is under way waits for a daemon that went away. */
+const reconnectMs = 30_000;
+const sayAwayAfterMs = 1000;
 
 export class Context {
   readonly io: Io;
@@ -25,6 +31,8 @@ export class Context {
   readonly #noAutostart: boolean;
   #places: Places | null = null;
   #client: Promise<Client> | null = null;
+  #dialled = false;
+  #awayNote: NodeJS.Timeout | undefined;
 
   constructor({ io, verb, args, signal }: { io: Io; verb: string; args: Args; signal: AbortSignal }) {
     this.io = io;
@@ -85,7 +93,7 @@ export class Context {
   }
 
   client(): Promise<Client> {
-    this.#client ??= this.#open();
+    this.#client ??= this.#dial();
     return this.#client;
   }
 
@@ -93,29 +101,47 @@ export class Context {
     return (await this.client()).call(method, params, { signal: this.signal });
   }
 
-  async #open(): Promise<Client> {
-    const { socket } = this.places;
-    const to = { client: 'workerctl', via: `workerctl ${this.verb}`, signal: this.signal };
+  #dial(): Promise<Client> {
+    const { socket: path } = this.places;
+    checkSocketPath(path);
+    const open = (signal: AbortSignal | undefined) => this.#open(path, signal ?? this.signal);
+    const greeting = { client: 'workerctl', via: `workerctl ${this.verb}` };
+    return dial({ path, ...greeting, reconnectMs, open, onAway: (away) => this.#away(away) }, this.signal);
+  }
+
+  async #open(path: string, signal: AbortSignal): Promise<Socket> {
+    const first = !this.#dialled;
+    this.#dialled = true;
     try {
-      return await connectTo(socket, to);
+      return await openSocket(path, signal);
     } catch (error) {
-      if (!(error instanceof WorkerdError) || this.#noAutostart || !this.#mayStart(error)) throw error;
+      if (!(error instanceof WorkerdError) || this.#noAutostart || !this.#mayStart(error, first)) throw error;
       const { connectOrStart } = await import('./autostart.ts');
       return connectOrStart({
         places: this.places,
         program: this.io.daemonProgram(),
         env: this.io.env,
-        connect: () => connectTo(socket, to),
-        signal: this.signal,
+        connect: () => openSocket(path, signal),
+        signal,
         onStarted: (pid) => this.note(`started the daemon (pid ${pid})`),
       });
     }
   }
 
   /** `start` and `run` where there is no socket; every verb where one was left behind by a crash. */
-  #mayStart(error: WorkerdError): boolean {
-    if (error.data['reason'] !== 'no socket') return false;
-    return error.data['stale'] === true || this.verb === 'start' || this.verb === 'run';
+  #mayStart({ data }: WorkerdError, first: boolean): boolean {
+    if (data['reason'] !== 'no socket') return false;
+    return data['stale'] === true || (first && (this.verb === 'start' || this.verb === 'run'));
+  }
+
+  /** Said where it lasts; a daemon that is replaced is back before anybody notices. */
+  #away(away: boolean): void {
+    clearTimeout(this.#awayNote);
+    if (!away) return;
+    this.#awayNote = setTimeout(() => {
+      this.note(`the daemon went away; waiting up to ${reconnectMs / 1000} s for it to come back`);
+    }, sayAwayAfterMs);
+    this.#awayNote.unref();
   }
 
   async close(): Promise<void> {

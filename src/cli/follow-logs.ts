@@ -1,6 +1,8 @@
 /** `logs -f`: the last lines, then what is written from now on, of this run and of those that follow it. */
+
+import { followChunks, followLines } from '../shared/log-follow.ts';
 import type { LogLine } from '../shared/log-reader.ts';
-import { followChunks, followLines, tailLines } from '../shared/tail.ts';
+import { tailLines } from '../shared/tail.ts';
 import { type LogQuery, matches } from './commands/logs.ts';
 import type { Context } from './context.ts';
 import { explainDenied, RunTracker } from './log-source.ts';

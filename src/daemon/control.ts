@@ -22,7 +22,7 @@ const say = ({ json, quiet }: ControlOptions, result: object, words: string): vo
 };
 
 const dial = ({ places }: ControlOptions, via: string): Promise<Client> =>
-  connect({ home: places.home, socket: places.socket, client: 'workerd', via: `workerd ${via}` });
+  connect({ home: places.home, socket: places.socket, client: 'workerd', via: `workerd ${via}`, reconnectMs: 0 });
 
 const isAbsent = (error: unknown): boolean =>
   error instanceof WorkerdError && error.code === 'daemon.unreachable' && error.data['reason'] === 'no socket';

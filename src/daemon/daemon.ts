@@ -111,7 +111,8 @@ export class Daemon {
     this.#hub = new Hub({
       epoch: nonce(4),
       now: () => clock.now(),
-      records: () => this.#registry.names().flatMap((name) => this.#registry.get(name) ?? []),
+      names: () => this.#registry.names(),
+      get: (name) => this.#registry.get(name),
     });
     this.#link = new ShimLink({
       places,
@@ -171,7 +172,7 @@ export class Daemon {
       log,
       orders,
     });
-    const logs = new LogStore(places);
+    const logs = new LogStore(places, log);
     this.#verbs = new Verbs({
       registry: this.#registry,
       reconciler: this.#reconciler,

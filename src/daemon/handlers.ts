@@ -7,17 +7,19 @@ import { WorkerdError } from '../shared/errors.ts';
 import type { Handler } from '../shared/gate.ts';
 import { isGlob, matchesGlob } from '../shared/glob.ts';
 import { limits } from '../shared/limits.ts';
+import { formatPosition } from '../shared/log-position.ts';
 import type { Peer } from '../shared/peer.ts';
 import { type MethodName, methods, type Params, protocolVersion, type Result } from '../shared/protocol.ts';
 import { type Actor, isAlive } from '../shared/worker.ts';
 import { isLive, isOpen, type WorkerRecord } from './core/model.ts';
-import { phaseOf, runViewOf, viewOf } from './core/view.ts';
+import { isOver, phaseOf, runViewOf, viewOf } from './core/view.ts';
 import { notFound } from './definitions.ts';
-import type { EventType, Hub } from './hub.ts';
+import type { Hub } from './hub.ts';
 import type { LogStore } from './log-store.ts';
 import type { Shim, Store } from './ports.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
+import type { EventType, SubscriptionOptions } from './subscription.ts';
 import type { UsageReader } from './usage.ts';
 import type { Verbs } from './verbs.ts';
 import type { Waiters } from './waiters.ts';
@@ -85,6 +87,22 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     isLive(run) && run.kind !== 'thread' && run.pid !== null && run.startTime !== null
       ? options.usage.read(run.id, run.pid, run.startTime)
       : null;
+  /** Begins after the reply, which is queued when this turn's promises are done. */
+  const subscribe = (
+    { peer, subscriptions }: Connection,
+    wish: Pick<SubscriptionOptions, 'names' | 'types' | 'logs'>,
+    since?: string,
+  ): string => {
+    if (subscriptions.size >= limits.maxSubscriptions) {
+      throw new WorkerdError('limit.exceeded', `at most ${limits.maxSubscriptions} subscriptions a connection`, {
+        limit: 'maxSubscriptions',
+      });
+    }
+    const { id, start } = hub.subscribe({ peer, ...wish }, since);
+    subscriptions.add(id);
+    setImmediate(start);
+    return id;
+  };
   const view = (name: string) => ({ worker: viewOf(known(name)) });
 
   return {
@@ -154,31 +172,36 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     },
     async watch({ names, types, since }, connection) {
       await registry.committed();
-      if (connection.subscriptions.size >= limits.maxSubscriptions) {
-        throw new WorkerdError('limit.exceeded', `at most ${limits.maxSubscriptions} subscriptions a connection`, {
-          limit: 'maxSubscriptions',
-        });
-      }
       select(names);
-      const { id, start } = hub.subscribe({
-        peer: connection.peer,
-        names: names ?? null,
-        types: types === undefined ? null : new Set<EventType>(types),
-        // What came after it is not kept: the snapshots stand for it, and that is said.
-        missed: since !== undefined && since !== hub.cursor,
-      });
-      connection.subscriptions.add(id);
+      const wanted = types === undefined ? null : new Set<EventType>(types);
+      const logs = wanted?.has('log') === true ? { logs: options.logs.wish(null) } : {};
       const { cursor } = hub;
-      // After the reply, which is queued when this turn's promises are done.
-      setImmediate(start);
-      return { subscription: id, cursor };
+      const subscription = subscribe(connection, { names: names ?? null, types: wanted, ...logs }, since);
+      return { subscription, cursor };
     },
     unwatch({ subscription }, connection) {
       connection.subscriptions.delete(subscription);
       return { removed: hub.unsubscribe(subscription) };
     },
 
-    logs: (params) => logs.read(known(params.name), params),
+    async logs(params, connection) {
+      const { name } = params;
+      await registry.committed();
+      const worker = known(name);
+      const page = logs.read(worker, params);
+      const { entries, position } = page;
+      const result = { entries, cursor: formatPosition(position) };
+      if (!params.follow) return result;
+      // This run alone, and it is over: what is left is had from the cursor.
+      const only = params.generation !== undefined;
+      if (only && (worker.generation > position.generation || isOver(worker))) return result;
+      const subscription = subscribe(connection, {
+        names: [name],
+        types: new Set(['log', 'phase', 'removed']),
+        logs: logs.wish({ name, position, only }, params),
+      });
+      return { ...result, subscription };
+    },
     'logs.locate': ({ name }) => ({ files: logs.locate(known(name).name) }),
 
     async wait({ name, for: condition, timeoutMs }, connection) {

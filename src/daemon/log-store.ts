@@ -4,24 +4,35 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WorkerdError } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
-import { type LogCursor, listSegments } from '../shared/log-file.ts';
-import { LineAssembler, type LogLine, readChunks } from '../shared/log-reader.ts';
+import { listSegments } from '../shared/log-file.ts';
+import type { LogLine } from '../shared/log-lines.ts';
+import { type LogPosition, parsePosition, startOf } from '../shared/log-position.ts';
 import { type Places, workerLogDirectory } from '../shared/paths.ts';
 import type { LogFile, LogsResult, Params } from '../shared/protocol.ts';
-import { tailLines } from '../shared/tail.ts';
 import type { LogEntry } from '../shared/worker.ts';
 import type { WorkerRecord } from './core/model.ts';
+import { isOver } from './core/view.ts';
+import { readPage, tailPosition } from './log-pages.ts';
+import type { Logger } from './ports.ts';
+import type { LogWish } from './subscription.ts';
 import { nonce } from './system.ts';
 
 const defaultTail = 100;
-/** Bytes of entries in one answer; what is older (of a tail) or newer (from a cursor) is asked for next. */
+/** Bytes of entries in one answer; what is newer is asked for next, from the cursor. */
 const maxPageBytes = limits.maxFrameBytes / 2;
+
+export interface LogAnswer extends Pick<LogsResult, 'entries'> {
+  /** Where they end. */
+  readonly position: LogPosition;
+}
 
 export class LogStore {
   readonly #places: Places;
+  readonly #log: Logger;
 
-  constructor(places: Places) {
+  constructor(places: Places, log: Logger) {
     this.#places = places;
+    this.#log = log;
   }
 
   /** Oldest first. */
@@ -34,48 +45,56 @@ export class LogStore {
     return Math.max(0, ...listSegments(this.#directory(name)).map(({ generation }) => generation));
   }
 
-  /** Lines from the end of a run (default: the newest), or from where an earlier answer's cursor points to. */
-  read(worker: WorkerRecord, params: Params<'logs'>): LogsResult {
+  /**
+   * Lines from the end of a run (default: the newest), or from where an earlier answer's cursor points to: then on
+   * through the runs that followed, unless one was asked for. What does not fit is had by going on from the position.
+   */
+  read(worker: WorkerRecord, params: Params<'logs'>): LogAnswer {
     const { name } = worker;
-    const times = {
-      since: params.since === undefined ? undefined : Date.parse(params.since),
-      until: params.until === undefined ? undefined : Date.parse(params.until),
-      streams: params.streams,
-    };
-    if (params.cursor !== undefined) return this.#readOn(name, parseCursor(params.cursor), times);
-    const generation = params.generation ?? worker.generation;
-    const { lines, cursor } = tailLines(this.#directory(name), params.tail ?? defaultTail, { ...times, generation });
-    let bytes = 0;
-    let first = lines.length;
-    while (first > 0) {
-      bytes += entryBytes(lines[first - 1]);
-      if (bytes > maxPageBytes) break;
-      first -= 1;
+    const directory = this.#directory(name);
+    const cursor = params.cursor === undefined ? null : positionOf(params.cursor);
+    const options = { ...this.#filter(params), follow: params.follow };
+    const only = params.generation ?? (cursor === null ? worker.generation : null);
+    if (cursor !== null && only !== null && cursor.generation !== only) {
+      throw new WorkerdError('usage', `invalid params: cursor: is of run ${cursor.generation}, not of ${only}`, {
+        member: 'cursor',
+      });
     }
-    return {
-      entries: lines.slice(first).map((line) => entryOf(name, line)),
-      cursor: formatCursor(cursor ?? { generation, offset: 0 }),
-    };
+    if (cursor !== null && cursor.generation > worker.generation) {
+      const runs = `${name} is at run ${worker.generation}`;
+      throw new WorkerdError('usage', `invalid params: cursor: is of run ${cursor.generation}, and ${runs}`, {
+        member: 'cursor',
+      });
+    }
+    let from = cursor ?? tailPosition(directory, only ?? 0, params.tail ?? defaultTail, options);
+    const entries: LogEntry[] = [];
+    let maxBytes = maxPageBytes;
+    for (;;) {
+      const newest = from.generation >= worker.generation;
+      const over = !newest || isOver(worker);
+      const page = readPage(directory, from, { ...options, follow: options.follow && !over, maxBytes });
+      for (const line of page.lines) {
+        entries.push(entryOf(name, line));
+        maxBytes -= line.line.length * 2 + 200;
+      }
+      if (newest || only !== null || !page.atEnd) return { entries, position: page.position };
+      from = startOf(from.generation + 1);
+    }
   }
 
-  #readOn(
-    name: string,
-    cursor: LogCursor,
-    times: { since: number | undefined; until: number | undefined; streams: Params<'logs'>['streams'] },
-  ): LogsResult {
-    const { generation } = cursor;
-    const assembler = new LineAssembler();
-    const entries: LogEntry[] = [];
-    let { offset } = cursor;
-    let bytes = 0;
-    for (const chunk of readChunks(this.#directory(name), generation, { ...times, from: offset })) {
-      for (const line of assembler.push(chunk)) entries.push(entryOf(name, line));
-      bytes += chunk.bytes.length * 2;
-      offset = chunk.offset + chunk.bytes.length;
-      if (bytes > maxPageBytes) break;
-    }
-    for (const line of assembler.flush()) entries.push(entryOf(name, line));
-    return { entries, cursor: formatCursor({ generation, offset }) };
+  /** What a subscription is to bring of the logs. */
+  wish(from: LogWish['from'], params?: Params<'logs'>): LogWish {
+    const directoryOf = (name: string) => this.#directory(name);
+    const { streams, since } = params === undefined ? {} : this.#filter(params);
+    return { directoryOf, log: this.#log, from, streams, since };
+  }
+
+  #filter({ since, until, streams }: Params<'logs'>) {
+    return {
+      since: since === undefined ? undefined : Date.parse(since),
+      until: until === undefined ? undefined : Date.parse(until),
+      streams,
+    };
   }
 
   /** `upTo`: only these generations, as newer ones are somebody else's; `null`: all there is. */
@@ -112,14 +131,8 @@ const entryOf = (name: string, { at, stream, line, partial, generation }: LogLin
   partial,
 });
 
-const entryBytes = (line: LogLine | undefined): number => (line === undefined ? 0 : line.line.length * 2 + 200);
-
-/** (generation, offset): outlives rotation, the run and the daemon. */
-const formatCursor = ({ generation, offset }: LogCursor): string => `${generation}:${offset}`;
-const parseCursor = (text: string): LogCursor => {
-  const match = /^(\d{1,15}):(\d{1,15})$/.exec(text);
-  if (match === null) {
-    throw new WorkerdError('usage', 'invalid params: cursor: must be one that `logs` gave', { member: 'cursor' });
-  }
-  return { generation: Number(match[1]), offset: Number(match[2]) };
+const positionOf = (cursor: string): LogPosition => {
+  const position = parsePosition(cursor);
+  if (position !== null) return position;
+  throw new WorkerdError('usage', 'invalid params: cursor: must be one that `logs` gave', { member: 'cursor' });
 };

@@ -1,26 +1,27 @@
 /**
- * The client of the daemon: `connect()`, every method typed from the protocol table, `watch()` as an async iterator.
- * The CLI is built on it and the package exports it. What goes wrong is a WorkerdError. It imports types alone from
- * the protocol, and nothing at its top that costs start-up time beyond the socket.
+ * The client of the daemon: `connect()`, every method typed from the protocol table, `watch()` and `logs()` as async
+ * iterators. A connection that is lost is opened anew for up to 30 s: what can be asked twice is asked again, iterators
+ * go on. The CLI is built on it and the package exports it. What goes wrong is a WorkerdError. It imports types alone
+ * from the protocol, and nothing at its top that costs start-up time beyond the socket.
  */
-import { createConnection, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { pause, unlessAborted } from './aborting.ts';
+import { Connection, type Greeting, isLost, openSocket, type Subscribed } from './connection.ts';
 import { type ErrorCode, type ErrorData, WorkerdError } from './errors.ts';
-import { limits } from './limits.ts';
+import { EventStream } from './event-stream.ts';
+import { isGlob } from './glob.ts';
+import { KnownWorkers } from './known-workers.ts';
 import { checkSocketPath, resolvePlaces } from './paths.ts';
-import { connectionLost, Peer } from './peer.ts';
 import type { MethodName, ParamsInput, Result, WorkerEvent } from './protocol.ts';
+import { checkLength } from './request-length.ts';
+import { isAlive, type LogEntry, type WorkerView } from './worker.ts';
 
+export { type UnreachableReason, unreachable } from './connection.ts';
 export type { MethodName, ParamsInput, Result, WorkerEvent } from './protocol.ts';
 export type * from './worker.ts';
 export { type ErrorCode, type ErrorData, WorkerdError };
 
-const protocolVersion = 1;
-const answerWithinMs = 5000;
-/** Events kept for a reader that does not keep up; beyond it they are dropped, said as a `gap`, and asked for anew. */
-const maxQueuedEvents = 10_000;
-
-/** Why a daemon cannot be reached, as it stands in the message and in `data.reason`. */
-export type UnreachableReason = 'no socket' | 'permission denied' | 'no answer in 5s' | 'protocol mismatch';
+const defaultReconnectMs = 30_000;
 
 export interface ConnectOptions {
   readonly home?: string | undefined;
@@ -29,24 +30,32 @@ export interface ConnectOptions {
   readonly client?: string | undefined;
   readonly via?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** How long a lost connection is tried to be opened anew, in milliseconds (default: 30,000); 0: not at all. */
+  readonly reconnectMs?: number | undefined;
 }
 
 export interface CallOptions {
+  /** Aborted: the call rejects with its reason, an iterator ends. What was begun goes on. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface WatchOptions {
+  /** Names and globs; without them all workers. */
   readonly names?: readonly string[] | undefined;
   readonly types?: readonly WorkerEvent['type'][] | undefined;
 }
 
-/** `stale`: there is a socket, and nobody behind it any more. */
-export const unreachable = (socket: string, reason: UnreachableReason, stale = false): WorkerdError =>
-  new WorkerdError(
-    'daemon.unreachable',
-    `cannot reach the daemon at ${socket} (${reason}). Start it with: workerd start --detach`,
-    { reason, socket, ...(stale ? { stale } : {}) },
-  );
+/** As the params of `logs`; `follow` goes on with what is written from now on, through restarts. */
+export type LogsOptions = ParamsInput<'logs'>;
+
+/** How a client comes by its connection, and who hears that it has none. */
+export interface Dial extends Greeting {
+  readonly path: string;
+  readonly reconnectMs: number;
+  readonly open: (signal: AbortSignal | undefined) => Promise<Socket>;
+  /** `true` when it was lost, `false` when there is one again. */
+  readonly onAway?: ((away: boolean) => void) | undefined;
+}
 
 /** Resolves once the socket is connected; `hello` travels with the first call, in one write. */
 export const connect = async (options: ConnectOptions = {}): Promise<Client> => {
@@ -62,199 +71,244 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
 /** As `connect`, to a socket whose path is known. */
 export const connectTo = async (
   path: string,
-  options: Omit<ConnectOptions, 'home' | 'socket'> = {},
+  { client, via, signal, reconnectMs = defaultReconnectMs }: Omit<ConnectOptions, 'home' | 'socket'> = {},
 ): Promise<Client> => {
   checkSocketPath(path);
-  const socket = await openSocket(path, options.signal);
-  return new Client(socket, path, options);
+  return dial({ path, client, via, reconnectMs, open: (each) => openSocket(path, each) }, signal);
 };
 
-/** A full backlog answers EAGAIN at once: tried again, spread out, for 5 s. */
-const openSocket = async (path: string, signal: AbortSignal | undefined): Promise<Socket> => {
-  let deadline: number | null = null;
-  for (;;) {
-    signal?.throwIfAborted();
-    try {
-      return await openOnce(path, signal);
-    } catch (error) {
-      signal?.throwIfAborted();
-      const code = (error as NodeJS.ErrnoException).code;
-      if (code === 'EACCES' || code === 'EPERM') throw unreachable(path, 'permission denied');
-      if (code === 'ECONNREFUSED' || code === 'ENOTSOCK') throw unreachable(path, 'no socket', true);
-      if (code !== 'EAGAIN' && code !== 'ECONNRESET' && code !== 'EPIPE') throw unreachable(path, 'no socket');
-      // Only now: the global `performance` is loaded when first used, and most calls never come here.
-      deadline ??= performance.now() + answerWithinMs;
-      if (performance.now() > deadline) throw unreachable(path, 'no answer in 5s');
-      await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * 45));
-    }
-  }
-};
+/** For who opens connections in a way of his own. */
+export const dial = async (how: Dial, signal?: AbortSignal): Promise<Client> => new Client(how, await how.open(signal));
 
-const openOnce = (path: string, signal: AbortSignal | undefined): Promise<Socket> =>
-  new Promise((resolve, reject) => {
-    const socket = createConnection({ path, allowHalfOpen: true });
-    const abort = () => socket.destroy(new Error('aborted'));
-    const settle = (error?: Error) => {
-      signal?.removeEventListener('abort', abort);
-      socket.removeListener('error', settle);
-      if (error === undefined) resolve(socket);
-      else reject(error);
-    };
-    socket.once('error', settle);
-    socket.once('connect', () => settle());
-    signal?.addEventListener('abort', abort, { once: true });
-  });
+/** Asked again on a new connection: twice is as good as once. */
+const repeatable: ReadonlySet<string> = new Set([
+  'hello',
+  'status',
+  'watch',
+  'logs',
+  'logs.locate',
+  'wait',
+  'history',
+  'stop',
+  'enable',
+  'disable',
+  'daemon.info',
+  'rpc.discover',
+]);
 
-/** One connection. Calls may be made at once and are answered as they are done. */
+/** Calls may be made at once and are answered as they are done. */
 export class Client {
+  readonly #dial: Dial;
+  readonly #closing = new AbortController();
+  #connection: Connection;
+  #reopening: Promise<Connection> | null = null;
+  /** It has spoken with a daemon. */
+  #greeted = false;
+
+  constructor(how: Dial, socket: Socket) {
+    this.#dial = how;
+    this.#connection = new Connection(socket, how.path, how);
+    this.#connection.greeted.then(
+      () => {
+        this.#greeted = true;
+      },
+      () => {},
+    );
+  }
+
   /** The path of the daemon's socket. */
-  readonly socket: string;
-  readonly #peer: Peer;
-  readonly #hello: Promise<void>;
-  readonly #streams = new Map<string, EventStream>();
-  /** Events may come in the same chunk as the answer that names their subscription. */
-  #unclaimed: WorkerEvent[] = [];
-  #subscribing = 0;
-
-  constructor(socket: Socket, path: string, options: Pick<ConnectOptions, 'client' | 'via'> = {}) {
-    this.socket = path;
-    this.#peer = new Peer({
-      socket,
-      onNotification: (method, params) => {
-        if (method === 'event') this.#event(params as WorkerEvent);
-      },
-      onClose: (why) => {
-        for (const stream of this.#streams.values()) stream.fail(connectionLost(why));
-      },
-    });
-    this.#hello = this.#greet(options);
-    // Whoever calls hears of it; a client that never calls has nobody to tell.
-    this.#hello.catch(() => {});
+  get socket(): string {
+    return this.#dial.path;
   }
 
+  /** It has no connection and will have none. */
   get closed(): boolean {
-    return this.#peer.closed;
+    return this.#left || (this.#connection.closed && this.#dial.reconnectMs === 0);
   }
 
-  async #greet({ client = 'workerctl', via }: Pick<ConnectOptions, 'client' | 'via'>): Promise<void> {
-    const uid = process.getuid?.();
-    const params = {
-      client,
-      protocol: protocolVersion,
-      pid: process.pid,
-      ...(uid === undefined ? {} : { uid }),
-      ...(via === undefined ? {} : { via }),
-    };
-    const { promise: late, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      reject(unreachable(this.socket, 'no answer in 5s'));
-      this.#peer.destroy('it did not answer in 5 s');
-    }, answerWithinMs);
-    try {
-      const answer = (await Promise.race([this.#peer.request('hello', params), late])) as { protocol?: unknown };
-      if (answer?.protocol !== protocolVersion) throw new WorkerdError('usage', 'protocol mismatch');
-    } catch (error) {
-      if (error instanceof WorkerdError && error.code === 'daemon.unreachable') throw error;
-      if (error instanceof WorkerdError && error.code === 'daemon.stopping') throw error;
-      this.#peer.destroy('it speaks another protocol');
-      throw unreachable(this.socket, 'protocol mismatch');
-    } finally {
-      clearTimeout(timer);
-    }
+  /** `close` was called. */
+  get #left(): boolean {
+    return this.#closing.signal.aborted;
   }
 
-  /** Asks the daemon. An aborted call is not waited for any longer; what it began goes on. */
-  async call<M extends MethodName>(
-    method: M,
-    params: ParamsInput<M>,
-    { signal }: CallOptions = {},
-  ): Promise<Result<M>> {
-    return (await this.request(method, params as object, { signal })) as Result<M>;
+  /** Asks the daemon. */
+  async call<M extends MethodName>(method: M, params: ParamsInput<M>, options: CallOptions = {}): Promise<Result<M>> {
+    return (await this.request(method, params as object, options)) as Result<M>;
   }
 
   /** As `call`, for a method that the table of this version may not know. */
   async request(method: string, params: object, { signal }: CallOptions = {}): Promise<unknown> {
     signal?.throwIfAborted();
     checkLength(method, params);
-    const answer = Promise.all([this.#peer.request(method, params), this.#hello]).catch(async (error: unknown) => {
-      // A broken greeting is the better reason: it says why the connection ended.
-      await this.#hello;
-      throw error;
-    });
-    if (signal === undefined) return (await answer)[0];
-    answer.catch(() => {});
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const abort = () => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      return (await Promise.race([answer, aborted]))[0];
-    } finally {
-      signal.removeEventListener('abort', abort);
+    return unlessAborted(this.#ask(method, params, signal), signal);
+  }
+
+  async #ask(method: string, params: object, signal: AbortSignal | undefined): Promise<unknown> {
+    const { timeoutMs } = params as { timeoutMs?: number };
+    const begun = timeoutMs === undefined ? 0 : performance.now();
+    for (let asked = params; ; ) {
+      const connection = await this.#connected();
+      try {
+        return await connection.request(method, asked);
+      } catch (error) {
+        if (!repeatable.has(method) || !this.#mayReopen(error)) throw error;
+      }
+      signal?.throwIfAborted();
+      // Of the time that was given for waiting, some has passed.
+      if (timeoutMs === undefined) continue;
+      asked = { ...params, timeoutMs: Math.max(0, Math.ceil(timeoutMs - (performance.now() - begun))) };
     }
   }
 
   /** A snapshot of each worker, then every change in order; ends when `signal` is aborted or the loop is left. */
   async *watch(options: WatchOptions = {}, { signal }: CallOptions = {}): AsyncGenerator<WorkerEvent, void, void> {
-    if (signal?.aborted) return;
-    const stream = new EventStream();
-    const abort = () => stream.end();
-    signal?.addEventListener('abort', abort, { once: true });
-    const params: ParamsInput<'watch'> = {
-      ...(options.names === undefined ? {} : { names: [...options.names] }),
-      ...(options.types === undefined ? {} : { types: [...options.types] }),
-    };
-    let subscription = '';
-    try {
-      subscription = await this.#subscribe(params, stream, signal);
-      for (;;) {
-        if (stream.overflowed) {
-          this.#unsubscribe(subscription);
-          subscription = await this.#subscribe(params, stream, signal);
+    const { types } = options;
+    const known = new KnownWorkers();
+    const tellsAll = types === undefined || (types.includes('snapshot') && types.includes('removed'));
+    let { names } = options;
+    let since: string | undefined;
+    for (;;) {
+      const feed = await this.#subscribe('watch', { names, types, since }, signal);
+      if (feed === null) return;
+      try {
+        for await (const event of feed.events) {
+          // All snapshots are there once something else comes: from then on there is a place to go on from.
+          if (event.type === 'gap') since = undefined;
+          else if (since !== undefined || (event.type !== 'snapshot' && event.type !== 'removed')) since = event.cursor;
+          if (tellsAll) yield* known.apply(event);
+          else yield event;
         }
-        const event = await stream.next();
-        if (event === null) return;
-        yield event;
+      } finally {
+        feed.close();
       }
-    } catch (error) {
-      if (!signal?.aborted) throw error;
-    } finally {
-      signal?.removeEventListener('abort', abort);
-      this.#unsubscribe(subscription);
+      // No such place is answered with a gap: so it is known where the snapshots end.
+      since ??= 'none';
+      names = names?.map(asGlob);
     }
   }
 
-  async #subscribe(
-    params: ParamsInput<'watch'>,
-    stream: EventStream,
+  /**
+   * Lines of one worker's log: the last ones (`tail`, default 100), or those after a cursor. With `follow` it goes on
+   * with what is written from then on, through restarts, until the worker is removed; with a `generation`, until that
+   * run is over.
+   */
+  async *logs(options: LogsOptions, { signal }: CallOptions = {}): AsyncGenerator<LogEntry, void, void> {
+    const { name, generation, streams, follow = false } = options;
+    // One that floods would never let us come to an end.
+    const until = options.until ?? (follow ? undefined : new Date().toISOString());
+    let params: LogsOptions = { ...options, until };
+    for (let first = true; ; first = false) {
+      const feed = await this.#subscribe('logs', params, signal).catch((error: unknown) => {
+        if (!first && error instanceof WorkerdError && error.code === 'worker.not-found') return null;
+        throw error;
+      });
+      if (feed === null) return;
+      const { entries, cursor, subscription } = feed.answer;
+      params = { name, generation, streams, until, follow, cursor };
+      try {
+        yield* entries;
+        for await (const event of feed.events) {
+          if (event.type === 'log') {
+            params = { ...params, cursor: event.cursor };
+            const { at, stream, line, partial } = event;
+            yield { name, generation: event.generation, at, stream, line, partial };
+          } else if (event.type === 'removed') return;
+          else if (event.type === 'phase' && generation !== undefined && isPast(event.worker, generation)) return;
+        }
+      } finally {
+        feed.close();
+      }
+      if (subscription === undefined && entries.length === 0) return;
+    }
+  }
+
+  /** `null`: aborted. The events end where it is asked anew: the connection was lost, or too many were not taken. */
+  async #subscribe<M extends 'watch' | 'logs'>(
+    method: M,
+    params: ParamsInput<M>,
     signal: AbortSignal | undefined,
-  ): Promise<string> {
-    this.#subscribing += 1;
-    try {
-      const { subscription } = await this.call('watch', params, { signal });
-      stream.overflowed = false;
-      this.#streams.set(subscription, stream);
-      for (const event of this.#unclaimed) if (event.subscription === subscription) stream.push(event);
-      return subscription;
-    } finally {
-      this.#subscribing -= 1;
-      if (this.#subscribing === 0) this.#unclaimed = [];
+  ): Promise<Feed<Result<M>> | null> {
+    for (;;) {
+      if (signal?.aborted === true || this.#left) return null;
+      const stream = new EventStream();
+      const stop = () => stream.end();
+      signal?.addEventListener('abort', stop, { once: true });
+      this.#closing.signal.addEventListener('abort', stop, { once: true });
+      const done = () => {
+        signal?.removeEventListener('abort', stop);
+        this.#closing.signal.removeEventListener('abort', stop);
+      };
+      let close = done;
+      try {
+        const connection = await unlessAborted(this.#connected(), signal);
+        const answered = connection.subscribe(method, params, stream) as Promise<Result<M> & Subscribed>;
+        close = () => {
+          done();
+          answered.then(({ subscription }) => connection.unsubscribe(subscription)).catch(() => {});
+        };
+        const answer = await unlessAborted(answered, signal);
+        return { answer, events: this.#eventsOf(stream, answer, signal), close };
+      } catch (error) {
+        close();
+        if (signal?.aborted || this.#left) return null;
+        if (!this.#mayReopen(error)) throw error;
+      }
     }
   }
 
-  #unsubscribe(subscription: string): void {
-    if (!this.#streams.delete(subscription) || this.#peer.closed) return;
-    this.#peer.request('unwatch', { subscription }).catch(() => {});
+  async *#eventsOf(
+    stream: EventStream,
+    { subscription }: Subscribed,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<WorkerEvent, void, void> {
+    if (subscription === undefined) return;
+    try {
+      for (let event = await stream.next(); event !== null; event = await stream.next()) yield event;
+    } catch (error) {
+      if (!signal?.aborted && !this.#left && !this.#mayReopen(error)) throw error;
+    }
   }
 
-  #event(event: WorkerEvent): void {
-    const stream = this.#streams.get(event.subscription);
-    if (stream !== undefined) stream.push(event);
-    else if (this.#subscribing > 0) this.#unclaimed.push(event);
+  #mayReopen(error: unknown): boolean {
+    return isLost(error) && this.#greeted && this.#dial.reconnectMs > 0 && !this.#left;
   }
 
-  /** Ends the connection; what is not answered yet is rejected. */
+  /** The connection there is, or a new one. */
+  async #connected(): Promise<Connection> {
+    // One that never came to be is not tried again: its first call tells why.
+    if (!this.#connection.closed || !this.#greeted || this.#left) return this.#connection;
+    if (this.#dial.reconnectMs === 0) return this.#connection;
+    this.#reopening ??= this.#reopen().finally(() => {
+      this.#reopening = null;
+    });
+    return this.#reopening;
+  }
+
+  /** Tries at once, then less and less often. */
+  async #reopen(): Promise<Connection> {
+    const { path, open, reconnectMs, onAway } = this.#dial;
+    const { signal } = this.#closing;
+    const deadline = performance.now() + reconnectMs;
+    onAway?.(true);
+    for (let pauseMs = 10; ; pauseMs = Math.min(500, pauseMs * 1.5)) {
+      try {
+        const connection = new Connection(await open(signal), path, this.#dial);
+        await connection.greeted;
+        if (signal.aborted) connection.destroy('the client was closed');
+        this.#connection = connection;
+        onAway?.(false);
+        return connection;
+      } catch (error) {
+        if (signal.aborted || !mayPass(error) || performance.now() > deadline) throw error;
+      }
+      await pause(pauseMs, signal);
+    }
+  }
+
+  /** Ends the connection; what is not answered yet is rejected, iterators end. */
   close(): void {
-    this.#peer.close('the client closed the connection');
+    this.#closing.abort(new WorkerdError('daemon.unreachable', 'the client was closed', { reason: 'closed' }));
+    this.#connection.close('the client closed the connection');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -262,73 +316,23 @@ export class Client {
   }
 }
 
-/** The events of one subscription, between the socket and whoever iterates. */
-class EventStream {
-  overflowed = false;
-  #queue: WorkerEvent[] = [];
-  #ended = false;
-  #failure: WorkerdError | null = null;
-  #wake: (() => void) | null = null;
-
-  push(event: WorkerEvent): void {
-    if (this.#ended || this.overflowed) return;
-    if (this.#queue.length >= maxQueuedEvents) {
-      this.overflowed = true;
-      const { subscription, cursor, at } = event;
-      const dropped = this.#queue.length + 1;
-      this.#queue = [
-        { subscription, cursor, at, name: event.name, generation: event.generation, type: 'gap', dropped },
-      ];
-    } else this.#queue.push(event);
-    this.#wake?.();
-  }
-
-  fail(error: WorkerdError): void {
-    this.#failure = error;
-    this.#wake?.();
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#wake?.();
-  }
-
-  /** `null`: it was ended. What came before a failure is handed out first. */
-  async next(): Promise<WorkerEvent | null> {
-    for (;;) {
-      if (this.#ended) return null;
-      const event = this.#queue.shift();
-      if (event !== undefined) return event;
-      if (this.#failure !== null) throw this.#failure;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      this.#wake = null;
-    }
-  }
+interface Feed<A> {
+  readonly answer: A & Subscribed;
+  readonly events: AsyncGenerator<WorkerEvent, void, void>;
+  readonly close: () => void;
 }
 
-/** The daemon cuts a connection that sends too long a line; so it is said here, with the member that fills it. */
-const checkLength = (method: string, params: object): void => {
-  const bytes = jsonBytes(params) + method.length + 64;
-  if (bytes <= limits.maxFrameBytes) return;
-  let path = 'params';
-  let value: unknown = params;
-  while (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    const members = Object.entries(value).map(([key, member]) => ({ key, member, bytes: jsonBytes(member) }));
-    const largest = members.sort((a, b) => b.bytes - a.bytes)[0];
-    if (largest === undefined || largest.bytes < bytes / 2) break;
-    path = `${path}.${largest.key}`;
-    value = largest.member;
-  }
-  throw new WorkerdError(
-    'usage',
-    `${path} is too long: the request has ${bytes} bytes, at most ${limits.maxFrameBytes} can be sent`,
-    { member: path },
-  );
+/** The daemon may be back, or another one on its way. */
+const mayPass = (error: unknown): boolean => {
+  if (!(error instanceof WorkerdError)) return false;
+  if (error.code === 'daemon.stopping') return true;
+  const { reason } = error.data;
+  return error.code === 'daemon.unreachable' && reason !== 'permission denied' && reason !== 'protocol mismatch';
 };
 
-const jsonBytes = (value: unknown): number => {
-  const text = JSON.stringify(value);
-  return text === undefined ? 0 : Buffer.byteLength(text);
-};
+const isPast = (worker: WorkerView, generation: number): boolean =>
+  worker.generation > generation ||
+  ((!isAlive(worker.phase) || worker.phase === 'backoff') && worker.leftovers.length === 0);
+
+/** A worker that was removed while we were away must not make the whole be refused: a glob may match nothing. */
+const asGlob = (name: string): string => (isGlob(name) ? name : `[${name.charAt(0)}]${name.slice(1)}`);

@@ -23,13 +23,27 @@ export interface LogLine {
   /** No newline was seen (yet): the run ended so, or the line is longer than 64 KiB and goes on. */
   readonly partial: boolean;
   readonly generation: number;
+  /** Offset of what follows it in the run's output: after its newline, where it has one. */
+  readonly end: number;
 }
 
 export const maxLineBytes = 64 * 1024;
 
+interface Held {
+  readonly parts: Buffer[];
+  bytes: number;
+  last: LogChunk;
+  readonly start: number;
+}
+
 /** Puts lines together, per stream. */
 export class LineAssembler {
-  readonly #held = new Map<LogStream, { parts: Buffer[]; bytes: number; last: LogChunk }>();
+  readonly #held = new Map<LogStream, Held>();
+
+  /** Offset in the run's output at which the unfinished line of a stream begins; `null`: there is none. */
+  unfinishedFrom(stream: LogStream): number | null {
+    return this.#held.get(stream)?.start ?? null;
+  }
 
   *push(chunk: LogChunk): Generator<LogLine> {
     const { bytes, stream } = chunk;
@@ -42,15 +56,17 @@ export class LineAssembler {
       if (end - start > room) {
         const piece = this.#take(stream, bytes.subarray(start, start + room));
         const whole = characterEnd(piece);
-        if (whole < piece.length) this.#hold(chunk, piece.subarray(whole));
-        yield lineOf(chunk, piece.subarray(0, whole), true);
         start += room;
+        const end = chunk.offset + start - (piece.length - whole);
+        if (whole < piece.length) this.#hold(chunk, piece.subarray(whole), end);
+        yield lineOf(chunk, piece.subarray(0, whole), true, end);
       } else if (newline === Infinity) {
-        this.#hold(chunk, bytes.subarray(start));
+        this.#hold(chunk, bytes.subarray(start), chunk.offset + start);
         return;
       } else {
-        yield lineOf(chunk, this.#take(stream, bytes.subarray(start, end)), false);
+        const line = this.#take(stream, bytes.subarray(start, end));
         start = end + 1;
+        yield lineOf(chunk, line, false, chunk.offset + start);
       }
     }
   }
@@ -58,14 +74,16 @@ export class LineAssembler {
   /** The unfinished lines, once nothing more will come. */
   *flush(): Generator<LogLine> {
     const held = [...this.#held.values()].sort((a, b) => a.last.at - b.last.at);
-    for (const { last } of held) yield lineOf(last, this.#take(last.stream, Buffer.alloc(0)), true);
+    for (const { last } of held) {
+      yield lineOf(last, this.#take(last.stream, Buffer.alloc(0)), true, last.offset + last.bytes.length);
+    }
   }
 
-  #hold(chunk: LogChunk, bytes: Buffer): void {
+  #hold(chunk: LogChunk, bytes: Buffer, start: number): void {
     const held = this.#held.get(chunk.stream);
     // A copy: a few bytes must not keep a read buffer of 1 MiB alive.
     if (held === undefined) {
-      this.#held.set(chunk.stream, { parts: [Buffer.from(bytes)], bytes: bytes.length, last: chunk });
+      this.#held.set(chunk.stream, { parts: [Buffer.from(bytes)], bytes: bytes.length, last: chunk, start });
       return;
     }
     held.parts.push(Buffer.from(bytes));
@@ -81,12 +99,13 @@ export class LineAssembler {
   }
 }
 
-const lineOf = ({ at, stream, generation }: LogChunk, line: Buffer, partial: boolean): LogLine => ({
+const lineOf = ({ at, stream, generation }: LogChunk, line: Buffer, partial: boolean, end: number): LogLine => ({
   at,
   stream,
   line,
   partial,
   generation,
+  end,
 });
 
 /** How much of `bytes` does not end within a UTF-8 character. */

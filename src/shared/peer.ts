@@ -62,7 +62,7 @@ export class Peer<S = undefined> {
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
     socket.on('drain', () => {
       this.#pump();
-      for (const listener of [...this.#onDrain]) listener();
+      this.#drained();
     });
     socket.on('end', () => {
       this.#inputEnded = true;
@@ -84,7 +84,7 @@ export class Peer<S = undefined> {
 
   /** The far end does not keep up: hold back what can wait until `onDrain`. */
   get backlogged(): boolean {
-    return this.#socket.writableNeedDrain;
+    return this.#full;
   }
 
   /** Bytes queued for a far end that has not read them yet. */
@@ -113,6 +113,10 @@ export class Peer<S = undefined> {
     this.send(JSON.stringify({ jsonrpc: '2.0', method, params }));
   }
 
+  #drained(): void {
+    for (const listener of [...this.#onDrain]) listener();
+  }
+
   /** Queues one message; all of a turn leave together. */
   send(message: string): void {
     if (this.#closed !== null) return;
@@ -128,6 +132,7 @@ export class Peer<S = undefined> {
     this.#flushing = false;
     if (this.#outbox.length === 0 || this.#closed !== null) return;
     const text = `${this.#outbox.join('\n')}\n`;
+    const wasFull = this.#outboxLength > maxQueuedLength;
     this.#outbox = [];
     this.#outboxLength = 0;
     // One turn's answers may be many; it is what was not read before them that tells of a client that does not read.
@@ -135,6 +140,8 @@ export class Peer<S = undefined> {
     this.#socket.write(text);
     if (unread > 0 && this.#socket.writableLength > limits.maxUnreadBytes) this.destroy('it does not read its answers');
     else if (this.#waiting.length > 0) this.#pump();
+    // All taken at once: no 'drain' will tell those who hold back.
+    if (wasFull && !this.#full) this.#drained();
   }
 
   /** Sends what is queued, then ends; the far end sees FIN. */

@@ -346,8 +346,13 @@ export const methods = {
 } as const satisfies Record<string, MethodShape>;
 
 export type MethodName = keyof typeof methods;
-/** What a caller may write: members with defaults are optional. */
-export type ParamsInput<M extends MethodName> = z.input<(typeof methods)[M]['params']>;
+/** What a caller may write: members with defaults are optional, and nothing of it is changed. */
+export type ParamsInput<M extends MethodName> = Unchanging<z.input<(typeof methods)[M]['params']>>;
+type Unchanging<T> = T extends readonly (infer E)[]
+  ? readonly Unchanging<E>[]
+  : T extends object
+    ? { readonly [K in keyof T]: Unchanging<T[K]> }
+    : T;
 /** What a handler receives: defaults filled in. */
 export type Params<M extends MethodName> = z.output<(typeof methods)[M]['params']>;
 export type Result<M extends MethodName> = (typeof methods)[M]['result'] extends ResultOf<infer R> ? R : never;
@@ -370,5 +375,6 @@ export type WorkerEvent = EventBase &
     | { readonly type: 'removed' }
     /** `at`, `name` and `generation` are the line's. */
     | { readonly type: 'log'; readonly stream: 'stdout' | 'stderr'; readonly line: string; readonly partial: boolean }
-    | { readonly type: 'gap'; readonly dropped: number }
+    /** So many events are not told; so many snapshots follow, of all that there is. */
+    | { readonly type: 'gap'; readonly dropped: number; readonly snapshots: number }
   );

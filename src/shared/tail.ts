@@ -1,9 +1,5 @@
-/**
- * The end of a worker's log: its last lines, found from the back without reading the whole, and what is written from
- * now on, pushed by the file system's own notices and going on through every rotation of a run.
- */
-import { fstatSync, statSync } from 'node:fs';
-import { DirectoryNotices } from './directory-notices.ts';
+/** The end of a worker's log: its last lines, found from the back without reading the whole. */
+import { fstatSync } from 'node:fs';
 import {
   closeSegment,
   type IndexEntry,
@@ -17,17 +13,7 @@ import {
   pointBefore,
   readBytes,
 } from './log-file.ts';
-import {
-  LineAssembler,
-  type LogChunk,
-  type LogLine,
-  maxLineBytes,
-  readChunks,
-  SegmentReader,
-  segmentAfter,
-  segmentAt,
-  startIn,
-} from './log-reader.ts';
+import { LineAssembler, type LogLine, maxLineBytes, readChunks, segmentAt } from './log-reader.ts';
 
 export interface TailOptions {
   /** `undefined`: back through earlier runs, too. */
@@ -54,7 +40,7 @@ export const tailLines = (directory: string, count: number, options: TailOptions
   let cursor: LogCursor | null = null;
   let unfinished = new LineAssembler();
   for (const generation of generations.toReversed()) {
-    const end = endOf(directory, generation);
+    const end = runEnd(directory, generation);
     if (end === null) continue;
     const from = Number.isFinite(count)
       ? countBack(directory, generation, { ...options, count: count - lines.length, end })
@@ -77,8 +63,19 @@ export const tailLines = (directory: string, count: number, options: TailOptions
   return { lines, cursor, unfinished };
 };
 
+/** From where on the last `count` lines of a run can be put together, with some before them; and up to where. */
+export const tailStart = (
+  directory: string,
+  generation: number,
+  count: number,
+  options: TailOptions,
+): { readonly from: number; readonly end: number } | null => {
+  const end = runEnd(directory, generation);
+  return end === null ? null : { from: countBack(directory, generation, { ...options, count, end }), end };
+};
+
 /** Offset up to which a run's log can be read now. */
-const endOf = (directory: string, generation: number): number | null => {
+export const runEnd = (directory: string, generation: number): number | null => {
   const open = segmentAt(directory, generation, Infinity);
   if (open === null) return null;
   try {
@@ -212,91 +209,4 @@ class LineCounter {
       this.#streams.size === this.#wanted && [...this.#streams.values()].every(({ earliest }) => earliest > this.#count)
     );
   }
-}
-
-export interface FollowOptions {
-  /** Offset in the run's output to go on from. */
-  readonly from?: number;
-  readonly since?: number | undefined;
-  readonly streams?: readonly LogStream[] | undefined;
-  readonly merge?: boolean;
-  /** Ends at once. */
-  readonly signal: AbortSignal;
-  /** The run has ended: what is there is still read, then it ends. */
-  readonly ended?: AbortSignal;
-}
-
-const batchBytes = 256 * 1024;
-const batchChunks = 1024;
-
-/** What a run writes, as it comes; each batch is what was there to read. The files need not exist yet. */
-export async function* followChunks(
-  directory: string,
-  generation: number,
-  options: FollowOptions,
-): AsyncGenerator<readonly LogChunk[]> {
-  const { signal, ended } = options;
-  const signals = ended === undefined ? [signal] : [signal, ended];
-  const notices = new DirectoryNotices(directory, `${generation}.`, signals);
-  let reader: SegmentReader | null = null;
-  try {
-    while (!options.signal.aborted) {
-      const finishing = options.ended?.aborted === true;
-      notices.clear();
-      if (reader === null) {
-        const open = segmentAt(directory, generation, options.since === undefined ? (options.from ?? 0) : 0);
-        if (open !== null) reader = new SegmentReader(open, startIn(open, options));
-      }
-      if (reader !== null) {
-        yield* batches(reader.chunks(options, false), options.signal);
-        const next: OpenSegment | null = hasMoved(reader.open) ? segmentAfter(directory, reader.open) : null;
-        if (next !== null) {
-          yield* batches(reader.chunks(options, true), options.signal);
-          closeSegment(reader.open);
-          reader = new SegmentReader(next, startIn(next, options));
-          continue;
-        }
-      }
-      if (finishing) return;
-      await notices.next();
-    }
-  } finally {
-    if (reader !== null) closeSegment(reader.open);
-    notices.close();
-  }
-}
-
-/** Its name belongs to another file now, or it was a finished segment all along. */
-const hasMoved = (open: OpenSegment): boolean =>
-  open.segment.number !== null ||
-  statSync(open.segment.logPath, { bigint: true, throwIfNoEntry: false })?.ino !== open.ino;
-
-function* batches(chunks: Iterable<LogChunk>, signal: AbortSignal): Generator<readonly LogChunk[]> {
-  let batch: LogChunk[] = [];
-  let bytes = 0;
-  for (const chunk of chunks) {
-    batch.push(chunk);
-    bytes += chunk.bytes.length;
-    if (bytes < batchBytes && batch.length < batchChunks) continue;
-    yield batch;
-    if (signal.aborted) return;
-    batch = [];
-    bytes = 0;
-  }
-  if (batch.length > 0) yield batch;
-}
-
-/** As `followChunks`, in lines; unfinished ones are held until they are, or until the run has ended. */
-export async function* followLines(
-  directory: string,
-  generation: number,
-  options: FollowOptions & { readonly unfinished?: LineAssembler },
-): AsyncGenerator<readonly LogLine[]> {
-  const assembler = options.unfinished ?? new LineAssembler();
-  for await (const chunks of followChunks(directory, generation, options)) {
-    const lines = chunks.flatMap((chunk) => [...assembler.push(chunk)]);
-    if (lines.length > 0) yield lines;
-  }
-  const rest = [...assembler.flush()];
-  if (rest.length > 0 && !options.signal.aborted) yield rest;
 }

@@ -221,13 +221,16 @@ describe('the client', () => {
   test('a reader that does not keep up gets a gap and a new snapshot', async () => {
     let subscriptions = 0;
     const daemon = await serve({
-      watch: (_params, session) => {
+      watch: ({ since }, session) => {
         subscriptions += 1;
         const subscription = String(subscriptions);
         const event = { subscription, cursor: '1', at: 'now', name: 'web', generation: 1 };
         if (subscriptions === 1)
           for (let n = 0; n < 10_100; n += 1) session.notify('event', { ...event, type: 'ready' });
-        else session.notify('event', { ...event, type: 'snapshot', worker: makeView() });
+        else if (since === 'none') {
+          session.notify('event', { ...event, type: 'gap', dropped: 0, snapshots: 1 });
+          session.notify('event', { ...event, type: 'snapshot', worker: makeView() });
+        }
         return { subscription, cursor: '0' };
       },
     });
@@ -240,12 +243,12 @@ describe('the client', () => {
     expect(seen.map(({ type }) => type)).toEqual(['gap', 'snapshot']);
   });
 
-  test('a lost connection ends calls and watches with a WorkerdError', async () => {
+  test('where it is not to be opened anew, a lost connection ends calls and watches with a WorkerdError', async () => {
     const daemon = await serve({
       wait: () => new Promise(() => {}),
       watch: () => ({ subscription: 's', cursor: '0' }),
     });
-    const client = await connect({ home: daemon.home });
+    const client = await connect({ home: daemon.home, reconnectMs: 0 });
     const call = client.call('wait', { name: 'web', for: 'exit' });
     const watch = client.watch().next();
     const failed = Promise.allSettled([call, watch]);

@@ -1,8 +1,9 @@
 /** What watchers are told of a transition, in which order, and what becomes of one that does not read. */
 import { describe, expect, it } from 'vitest';
 import type { WorkerRecord } from '../../src/daemon/core/model.ts';
-import { changesOf, type EventType, Hub } from '../../src/daemon/hub.ts';
+import { changesOf, Hub } from '../../src/daemon/hub.ts';
 import type { Transition } from '../../src/daemon/registry.ts';
+import type { EventType } from '../../src/daemon/subscription.ts';
 import { FakePeer } from '../helpers/fake-peer.ts';
 import { at, fakeRun, fakeWorker, runIn, stopAt } from '../helpers/fake-worker.ts';
 
@@ -68,7 +69,12 @@ describe('changesOf', () => {
 
 const setUp = (workers: readonly WorkerRecord[] = [running()]) => {
   const records = new Map(workers.map((worker) => [worker.name, worker]));
-  const hub = new Hub({ epoch: 'e1', now: () => at, records: () => records.values() });
+  const hub = new Hub({
+    epoch: 'e1',
+    now: () => at,
+    names: () => records.keys(),
+    get: (name) => records.get(name) ?? null,
+  });
   const change = (...all: readonly (WorkerRecord | null)[]) => {
     const transitions = all.map((after) => {
       const name = after?.name ?? 'w';
@@ -79,9 +85,9 @@ const setUp = (workers: readonly WorkerRecord[] = [running()]) => {
     });
     hub.announce(transitions);
   };
-  const watch = (names: readonly string[] | null = null, types: readonly EventType[] | null = null) => {
+  const watch = (names: readonly string[] | null = null, types: readonly EventType[] | null = null, since?: string) => {
     const peer = new FakePeer();
-    const { id, start } = hub.subscribe({ peer, names, types: types === null ? null : new Set(types) });
+    const { id, start } = hub.subscribe({ peer, names, types: types === null ? null : new Set(types) }, since);
     return { peer, id, start };
   };
   return { hub, change, watch, get: () => records.get('w') ?? running() };
@@ -160,7 +166,80 @@ describe('a subscription', () => {
   });
 });
 
+describe('one that was away and knows a cursor', () => {
+  it('hears what it missed, in order, of state the newest, and no snapshot', () => {
+    const { watch, change, hub } = setUp([running(), running({ name: 'x' })]);
+    const since = hub.cursor;
+    for (let count = 1; count <= 9; count += 1) change(withState(running(), count));
+    change(running({ name: 'x', enabled: true }), fakeWorker({ settled: 'exited', run: runIn('closed') }));
+    const { peer, start } = watch(['w'], null, since);
+    start();
+    change(null);
+    expect(peer.types()).toBe('state phase removed');
+    expect(peer.events()[0]).toMatchObject({ stateRevision: 9 });
+    const [first] = peer.events();
+    const again = watch(['w'], null, first?.cursor);
+    again.start();
+    expect(again.peer.types()).toBe('phase removed');
+  });
+
+  it('one that has missed nothing hears nothing but what follows', () => {
+    const { watch, change, hub } = setUp();
+    change(withState(running(), 1));
+    const { peer, start } = watch(null, null, hub.cursor);
+    start();
+    expect(peer.sent).toEqual([]);
+    change(withState(running(), 2));
+    expect(peer.types()).toBe('state');
+  });
+
+  it.each([
+    'e0-0',
+    'e1-9999',
+    'e1--1',
+    'e1-x',
+    'nonsense',
+    '',
+  ])('a cursor of another life or of none (%s) is answered with a gap and snapshots', (since) => {
+    const { watch } = setUp([running(), running({ name: 'x' })]);
+    const { peer, start } = watch(null, null, since);
+    start();
+    expect(peer.types()).toBe('gap snapshot snapshot');
+    expect(peer.events()[0]).toMatchObject({ dropped: 0, snapshots: 2 });
+  });
+
+  it('what is not kept any more is a gap, too', () => {
+    const { watch, change, hub } = setUp();
+    const since = hub.cursor;
+    for (let count = 1; count <= 1024; count += 1) change(running({ restarts: count }));
+    const all = watch(null, null, since);
+    all.start();
+    expect(all.peer.types()).toBe('phase '.repeat(1024).trim());
+    change(running({ restarts: 5000 }));
+    const late = watch(null, null, since);
+    late.start();
+    expect(late.peer.types()).toBe('gap snapshot');
+  });
+});
+
 describe('one that does not read', () => {
+  it('hears of each worker as it is when its turn comes, and of a removed one that it was', () => {
+    const { watch, change } = setUp([running(), running({ name: 'x' }), running({ name: 'y' })]);
+    const { peer, start } = watch();
+    peer.backlogged = true;
+    start();
+    change(withState(running({ name: 'x' }), 1), withState(running({ name: 'x' }), 2));
+    change(null, running({ name: 'z' }));
+    peer.drain();
+    expect(peer.events().map(({ type, name }) => `${type} ${name}`)).toEqual([
+      'removed w',
+      'snapshot x',
+      'snapshot y',
+      'phase z',
+    ]);
+    expect(peer.events()[1]).toMatchObject({ worker: { state: { counter: 2 } } });
+  });
+
   it('gets the newest state of each worker, once, and everything else in order', () => {
     const { watch, change } = setUp([running(), running({ name: 'x' })]);
     const { peer, start } = watch();
@@ -189,7 +268,7 @@ describe('one that does not read', () => {
     change(withState(running({ enabled: true, restarts: 7 }), 9));
     peer.drain();
     const [, gap, snapshot, ...more] = peer.events();
-    expect(gap).toMatchObject({ type: 'gap', dropped: 3001 });
+    expect(gap).toMatchObject({ type: 'gap', dropped: 3001, snapshots: 1 });
     expect(snapshot).toMatchObject({ type: 'snapshot', worker: { restarts: 7, state: { counter: 9 } } });
     expect(more).toEqual([]);
     change(null);

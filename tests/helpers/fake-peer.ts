@@ -1,6 +1,6 @@
 /** A connection whose far end reads or does not. */
 import { expect } from 'vitest';
-import type { EventType } from '../../src/daemon/hub.ts';
+import type { EventType } from '../../src/daemon/subscription.ts';
 
 export class FakePeer {
   backlogged = false;

@@ -18,8 +18,9 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { RotatingLog } from '../../src/daemon/shim/rotating-log.ts';
 import { listSegments } from '../../src/shared/log-file.ts';
+import { followChunks, followLines } from '../../src/shared/log-follow.ts';
 import { type LogLine, readChunks, readLines } from '../../src/shared/log-reader.ts';
-import { followChunks, followLines, tailLines } from '../../src/shared/tail.ts';
+import { tailLines } from '../../src/shared/tail.ts';
 
 let directory: string;
 let remarks: string[];

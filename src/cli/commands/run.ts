@@ -4,8 +4,9 @@
  */
 import type { Client, ParamsInput } from '../../shared/client.ts';
 import { exitCodes, WorkerdError } from '../../shared/errors.ts';
+import { followChunks } from '../../shared/log-follow.ts';
 import type { StartResult } from '../../shared/protocol.ts';
-import { followChunks, tailLines } from '../../shared/tail.ts';
+import { tailLines } from '../../shared/tail.ts';
 import type { WorkerView } from '../../shared/worker.ts';
 import type { Args } from '../args.ts';
 import type { Context } from '../context.ts';

@@ -1,5 +1,5 @@
 /** A record as users see it. Pure: usage and what env to show are brought by the caller. */
-import type { Leftover, Phase, RunView, Spec, WorkerView } from '../../shared/worker.ts';
+import { isAlive, type Leftover, type Phase, type RunView, type Spec, type WorkerView } from '../../shared/worker.ts';
 import { isLive, isOpen, isUnwanted, type Run, type WorkerRecord } from './model.ts';
 
 export const timestamp = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
@@ -15,6 +15,12 @@ export const phaseOf = (worker: WorkerRecord): Phase => {
     if (worker.backoff !== null) return 'backoff';
   }
   return worker.settled;
+};
+
+/** Nothing of the newest run writes any more; what it left alive may. */
+export const isOver = (worker: WorkerRecord): boolean => {
+  const phase = phaseOf(worker);
+  return (!isAlive(phase) || phase === 'backoff') && worker.leftovers.length === 0;
 };
 
 export interface Usage {

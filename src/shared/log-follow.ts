@@ -1,0 +1,129 @@
+/** What a run writes from now on, pushed by the file system's own notices and going on through every rotation. */
+import { statSync } from 'node:fs';
+import { DirectoryNotices } from './directory-notices.ts';
+import { closeSegment, type LogStream, type OpenSegment } from './log-file.ts';
+import {
+  LineAssembler,
+  type LogChunk,
+  type LogLine,
+  SegmentReader,
+  segmentAfter,
+  segmentAt,
+  startIn,
+} from './log-reader.ts';
+
+export interface FollowFrom {
+  /** Offset in the run's output to go on from. */
+  readonly from?: number;
+  readonly since?: number | undefined;
+  readonly streams?: readonly LogStream[] | undefined;
+  readonly merge?: boolean;
+}
+
+/** Reads one run's output forward as far as it is there, again and again. The files need not exist yet. */
+export class RunFollower {
+  readonly #directory: string;
+  readonly #generation: number;
+  readonly #options: FollowFrom;
+  #reader: SegmentReader | null = null;
+
+  constructor(directory: string, generation: number, options: FollowFrom = {}) {
+    this.#directory = directory;
+    this.#generation = generation;
+    this.#options = options;
+  }
+
+  /** All that is there now and was not given out yet; to be read to its end before it is asked for again. */
+  *read(): Generator<LogChunk> {
+    const { since, from } = this.#options;
+    if (this.#reader === null) {
+      const open = segmentAt(this.#directory, this.#generation, since === undefined ? (from ?? 0) : 0);
+      if (open === null) return;
+      this.#reader = new SegmentReader(open, startIn(open, this.#options));
+    }
+    for (;;) {
+      const reader: SegmentReader = this.#reader;
+      yield* reader.chunks(this.#options, false);
+      const next: OpenSegment | null = hasMoved(reader.open) ? segmentAfter(this.#directory, reader.open) : null;
+      if (next === null) return;
+      // Written between the last look and the rotation.
+      yield* reader.chunks(this.#options, true);
+      closeSegment(reader.open);
+      this.#reader = new SegmentReader(next, startIn(next, this.#options));
+    }
+  }
+
+  close(): void {
+    if (this.#reader !== null) closeSegment(this.#reader.open);
+    this.#reader = null;
+  }
+}
+
+export interface FollowOptions extends FollowFrom {
+  /** Ends at once. */
+  readonly signal: AbortSignal;
+  /** The run has ended: what is there is still read, then it ends. */
+  readonly ended?: AbortSignal;
+}
+
+const batchBytes = 256 * 1024;
+const batchChunks = 1024;
+
+/** What a run writes, as it comes; each batch is what was there to read. The files need not exist yet. */
+export async function* followChunks(
+  directory: string,
+  generation: number,
+  options: FollowOptions,
+): AsyncGenerator<readonly LogChunk[]> {
+  const { signal, ended } = options;
+  const signals = ended === undefined ? [signal] : [signal, ended];
+  const notices = new DirectoryNotices(directory, `${generation}.`, signals);
+  const follower = new RunFollower(directory, generation, options);
+  try {
+    while (!signal.aborted) {
+      const finishing = ended?.aborted === true;
+      notices.clear();
+      yield* batches(follower.read(), signal);
+      if (finishing) return;
+      await notices.next();
+    }
+  } finally {
+    follower.close();
+    notices.close();
+  }
+}
+
+/** Its name belongs to another file now, or it was a finished segment all along. */
+const hasMoved = (open: OpenSegment): boolean =>
+  open.segment.number !== null ||
+  statSync(open.segment.logPath, { bigint: true, throwIfNoEntry: false })?.ino !== open.ino;
+
+function* batches(chunks: Iterable<LogChunk>, signal: AbortSignal): Generator<readonly LogChunk[]> {
+  let batch: LogChunk[] = [];
+  let bytes = 0;
+  for (const chunk of chunks) {
+    batch.push(chunk);
+    bytes += chunk.bytes.length;
+    if (bytes < batchBytes && batch.length < batchChunks) continue;
+    yield batch;
+    if (signal.aborted) return;
+    batch = [];
+    bytes = 0;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** As `followChunks`, in lines; unfinished ones are held until they are, or until the run has ended. */
+export async function* followLines(
+  directory: string,
+  generation: number,
+  options: FollowOptions & { readonly unfinished?: LineAssembler },
+): AsyncGenerator<readonly LogLine[]> {
+  const assembler = options.unfinished ?? new LineAssembler();
+  for await (const chunks of followChunks(directory, generation, options)) {
+    const lines = chunks.flatMap((chunk) => [...assembler.push(chunk)]);
+    if (lines.length > 0) yield lines;
+  }
+  const rest = [...assembler.flush()];
+  if (rest.length > 0 && !options.signal.aborted) yield rest;
+}
