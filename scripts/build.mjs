@@ -26,7 +26,7 @@ await Promise.all([
   build({ ...esm, entryPoints: ['src/daemon/host/thread-host.ts'], outfile: 'dist.next/thread-host.js' }),
   build({ ...esm, entryPoints: ['src/daemon/host/thread.ts'], outfile: 'dist.next/thread.js' }),
   build({ ...esm, entryPoints: ['src/daemon/host/contract.ts'], outfile: 'dist.next/worker.js' }),
-  build({ ...esm, entryPoints: ['src/shared/client.ts'], outfile: 'dist.next/client.js', packages: 'external' }),
+  build({ ...esm, entryPoints: ['src/shared/public.ts'], outfile: 'dist.next/client.js', packages: 'external' }),
 ]);
 
 // What an old Node can read: it is told in words that it is too old, not by a syntax error of what follows.

@@ -51,7 +51,7 @@ const run = async (argv: readonly string[]): Promise<number> => {
   let exitCode = 0;
   const program = new Command('workerd')
     .description('The worker supervisor: holds the registry of workers and serves workerctl.')
-    .version(version)
+    .version(`workerd ${version}`)
     .option('--home <dir>', 'where everything of this daemon lies (or WORKERD_HOME)')
     .option('--socket <path>', 'its socket (or WORKERD_SOCKET)')
     .option('--json', 'results and errors as JSON')
