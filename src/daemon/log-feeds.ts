@@ -4,7 +4,7 @@
  */
 import { DirectoryNotices } from '../shared/directory-notices.ts';
 import { RunFollower } from '../shared/log-follow.ts';
-import { LineAssembler, type LogChunk, type LogLine } from '../shared/log-lines.ts';
+import { LineAssembler, type LogLine } from '../shared/log-lines.ts';
 import {
   formatPosition,
   type LogPosition,
@@ -26,8 +26,10 @@ export interface LogFeedsOptions extends LogWish {
   readonly line: (encoded: string) => void;
 }
 
-/** Read in one turn of the loop; then others have theirs. */
-const turnBytes = 256 * 1024;
+/** Characters sent in one turn of the loop: then others have theirs, and it is seen whether the far end reads. */
+const turnLength = 128 * 1024;
+/** Between two looks at one log, in milliseconds: the first line after a pause goes out at once, a flood in batches. */
+const lookEveryMs = 5;
 /** Files kept open between two looks, over all subscriptions; others are opened anew for each. */
 const maxKeptOpen = 256;
 let keptOpen = 0;
@@ -39,8 +41,11 @@ interface Feed {
   /** Of the next chunk. */
   offset: number;
   follower: RunFollower | null;
-  chunks: Iterator<LogChunk> | null;
+  /** Of what was there at the last look, the lines that have not been told. */
+  lines: Iterator<LogLine> | null;
   readonly assembler: LineAssembler;
+  /** When it was read to its end last, by the monotonic clock. */
+  lookedAt: number;
   readonly notices: DirectoryNotices;
   readonly closing: AbortController;
 }
@@ -156,8 +161,9 @@ export class LogFeeds {
       position,
       offset: offsetOf(position),
       follower: null,
-      chunks: null,
+      lines: null,
       assembler,
+      lookedAt: 0,
       notices: new DirectoryNotices(directory, `${position.generation}.`, [closing.signal]),
       closing,
     };
@@ -184,7 +190,12 @@ export class LogFeeds {
       this.#markDirty(feed);
       return;
     }
-    void feed.notices.next().then(() => this.#markDirty(feed));
+    feed.lookedAt = performance.now();
+    void feed.notices.next().then(() => {
+      const early = lookEveryMs - (performance.now() - feed.lookedAt);
+      if (early <= 0) this.#markDirty(feed);
+      else setTimeout(() => this.#markDirty(feed), early).unref();
+    });
   }
 
   #markDirty(feed: Feed): void {
@@ -203,21 +214,19 @@ export class LogFeeds {
   /** `true`: read to the end of what was there, or to `end`. */
   async #read(feed: Feed, end: number): Promise<boolean> {
     const { directoryOf, streams, since, log } = this.#options;
-    let bytes = 0;
     try {
       if (feed.follower === null) {
         keptOpen += 1;
         const options = { from: feed.offset, streams, since };
         feed.follower = new RunFollower(directoryOf(feed.name), feed.position.generation, options);
       }
-      feed.chunks ??= feed.follower.read()[Symbol.iterator]();
-      for (;;) {
-        const { done, value } = feed.chunks.next();
+      feed.lines ??= this.#lines(feed, feed.follower);
+      for (let length = 0; ; ) {
+        const { done, value } = feed.lines.next();
         if (done === true) break;
-        this.#chunk(feed, value);
-        bytes += value.bytes.length;
+        length += this.#line(feed, value);
         if (feed.offset >= end) return true;
-        if (bytes >= turnBytes) {
+        if (length >= turnLength) {
           await new Promise(setImmediate);
           return false;
         }
@@ -228,7 +237,7 @@ export class LogFeeds {
       this.#release(feed);
       return true;
     }
-    feed.chunks = null;
+    feed.lines = null;
     if (keptOpen > maxKeptOpen) this.#release(feed);
     return true;
   }
@@ -238,17 +247,19 @@ export class LogFeeds {
     keptOpen -= 1;
     feed.follower.close();
     feed.follower = null;
-    feed.chunks = null;
+    feed.lines = null;
   }
 
-  #chunk(feed: Feed, chunk: LogChunk): void {
-    feed.offset = Math.max(feed.offset, chunk.offset + chunk.bytes.length);
-    const part = partAfter(feed.position, chunk);
-    if (part === null) return;
-    for (const line of feed.assembler.push(part)) this.#line(feed, line);
+  *#lines(feed: Feed, follower: RunFollower): Generator<LogLine> {
+    for (const chunk of follower.read()) {
+      const part = partAfter(feed.position, chunk);
+      if (part !== null) yield* feed.assembler.push(part);
+      feed.offset = Math.max(feed.offset, chunk.offset + chunk.bytes.length);
+    }
   }
 
-  #line(feed: Feed, line: LogLine): void {
+  /** The characters it took. */
+  #line(feed: Feed, line: LogLine): number {
     const { from, eventCursor } = this.#options;
     const cursor = from === null ? eventCursor() : formatPosition(positionAfter(line, feed.assembler));
     const { at, stream, generation, partial } = line;
@@ -262,7 +273,9 @@ export class LogFeeds {
       line: line.line.toString('utf8'),
       partial,
     };
-    this.#options.line(`${JSON.stringify(fields).slice(1)}}`);
+    const encoded = `${JSON.stringify(fields).slice(1)}}`;
+    this.#options.line(encoded);
+    return encoded.length;
   }
 
   /** Until the reader has caught up. */

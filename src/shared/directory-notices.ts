@@ -28,6 +28,13 @@ export class DirectoryNotices {
     this.#wake = null;
   };
 
+  /** One notice is enough until somebody looks again: a flood of writes is not to be a flood of calls. */
+  readonly #changed = (): void => {
+    this.#watcher?.close();
+    this.#watcher = null;
+    this.#notice();
+  };
+
   /** What happens from now on will wake; so look at the files after this. */
   clear(): void {
     this.#noticed = false;
@@ -48,9 +55,9 @@ export class DirectoryNotices {
     const own = basename(this.#directory);
     try {
       this.#watcher = watch(place, (_event, name) => {
-        if (name === null || name.startsWith(prefix) || name === own) this.#notice();
+        if (name === null || name.startsWith(prefix) || name === own) this.#changed();
       });
-      this.#watcher.on('error', () => this.#unwatch());
+      this.#watcher.on('error', this.#changed);
     } catch {
       this.#watcher = null;
     }
@@ -69,13 +76,6 @@ export class DirectoryNotices {
 
   close(): void {
     for (const one of this.#signals) one.removeEventListener('abort', this.#notice);
-    this.#unwatch();
-    this.#notice();
-  }
-
-  #unwatch(): void {
-    this.#watcher?.close();
-    this.#watcher = null;
-    this.#notice();
+    this.#changed();
   }
 }

@@ -42,9 +42,10 @@ export interface LineOptions extends ChunkOptions {
 }
 
 const readSize = 1024 * 1024;
-const firstReadSize = 64 * 1024;
+const firstReadSize = 4 * 1024;
 const idxReadSize = 32 * 1024;
 
+const nothing = Buffer.alloc(0);
 const allStreams: readonly LogStream[] = ['stdout', 'stderr'];
 
 /** Opens the segment that holds `offset`, or else the first one after it; `null` where there is none. */
@@ -89,8 +90,7 @@ export class SegmentReader {
   /** Of the next byte in the run's output. */
   offset: number;
   #idxOffset: number;
-  readonly #block = Buffer.allocUnsafe(idxReadSize);
-  #data: Buffer = Buffer.alloc(0);
+  #data: Buffer = nothing;
   #dataAt = 0;
 
   constructor(open: OpenSegment, from: { readonly idxOffset: number; readonly offset: number }) {
@@ -116,11 +116,13 @@ export class SegmentReader {
     const { idx } = this.open;
     const wanted = pick(options);
     const entry: IndexEntry = { at: 0, mark: 0, value: 0, next: 0 };
+    // Buffers are held for a pass: many readers wait for long, and few read at once.
+    const block = Buffer.allocUnsafe(idxReadSize);
     let at = 0;
     while (idx !== null) {
-      const filled = readSync(idx, this.#block, 0, this.#block.length, this.#idxOffset);
+      const filled = readSync(idx, block, 0, block.length, this.#idxOffset);
       let position = 0;
-      while (parseIndexLine(this.#block, position, filled, entry)) {
+      while (parseIndexLine(block, position, filled, entry)) {
         at = entry.at;
         // Before the bytes are given out: whoever stops in between does not meet them again.
         this.#idxOffset += entry.next - position;
@@ -133,6 +135,7 @@ export class SegmentReader {
       }
       if (position === 0) break;
     }
+    this.#data = nothing;
     if (!whole) return;
     // The writer died before it wrote the index line of its last bytes, or the index is gone.
     const stat = fstatSync(this.open.log);

@@ -92,6 +92,8 @@ interface BackOptions extends TailOptions {
 
 /** How far beyond the lines wanted it is looked for what a stream that pauses had begun. */
 const extraBytes = 256 * 1024;
+/** The same, where no line is wanted but what is unfinished. */
+const extraBytesForNone = 16 * 1024;
 
 /** An offset from which on the last `count` lines can be put together. */
 const countBack = (directory: string, generation: number, options: BackOptions): number => {
@@ -204,7 +206,7 @@ class LineCounter {
     }
     if (this.#lines <= this.#count) return false;
     this.#extra += bytes.length;
-    if (this.#extra > extraBytes) return true;
+    if (this.#extra > (this.#count === 0 ? extraBytesForNone : extraBytes)) return true;
     return (
       this.#streams.size === this.#wanted && [...this.#streams.values()].every(({ earliest }) => earliest > this.#count)
     );
