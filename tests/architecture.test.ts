@@ -63,7 +63,7 @@ const parts: readonly Part[] = [
   { name: 'cli', holds: below('src/cli/'), may: ['node:', 'commander', 'package.json', 'src/cli/', 'src/shared/'] },
   {
     name: 'shared/protocol',
-    holds: (file) => file === 'src/shared/protocol.ts',
+    holds: (file) => file === 'src/shared/protocol.ts' || file === 'src/shared/results.ts',
     may: ['node:', 'zod', 'src/shared/'],
   },
   { name: 'shared', holds: below('src/shared/'), may: ['node:', 'json-rpc-2.0', 'src/shared/'] },
@@ -78,8 +78,8 @@ const parts: readonly Part[] = [
 ];
 /** The one file of the shim that the daemon may know. */
 const shimProtocol = 'src/daemon/shim/protocol.ts';
-/** It brings zod: the CLI and the rest of shared may have its types, nothing else. */
-const protocol = 'src/shared/protocol.ts';
+/** They bring zod: the CLI and the rest of shared may have their types, nothing else. */
+const schemas: readonly string[] = ['src/shared/protocol.ts', 'src/shared/results.ts'];
 
 /** Where an import leads: a path below the root, or a package as it stands. */
 const placeOf = (file: string, target: string): string =>
@@ -101,7 +101,7 @@ const importFaults = (file: string, source: string): readonly string[] => {
       faults.push(`${file} imports ${target}: ${part.name} may import ${part.may.join(', ')}`);
     }
     const wantsTypes = part.name === 'cli' || part.name === 'shared';
-    if (wantsTypes && place === protocol && !typeOnly) {
+    if (wantsTypes && schemas.includes(place) && !typeOnly) {
       faults.push(`${file} imports ${target} as a value: that loads zod; use \`import type\``);
     }
   }
@@ -144,6 +144,7 @@ describe('imports go the way the design says', () => {
     ['src/cli/commands/stop.ts', "import { Registry } from '../../daemon/registry.ts';"],
     ['src/cli/context.ts', "import { methods } from '../shared/protocol.ts';"],
     ['src/cli/context.ts', "import { type MethodName } from '../shared/protocol.ts';"],
+    ['src/cli/context.ts', "import { resultSchemas } from '../shared/results.ts';"],
     ['src/cli/context.ts', "import { z } from 'zod';"],
     ['src/cli/context.ts', "const pino = await import('pino');"],
     ['src/shared/client.ts', "export { methods } from './protocol.ts';"],

@@ -1,8 +1,7 @@
 /**
- * The methods of the protocol, one handler each: parameters are checked here against the table, everything else is
- * somebody's who owns it. Decides nothing.
+ * The methods of the protocol, one handler each: parameters are checked against the table (invalid-params.ts),
+ * everything else is somebody's who owns it. Decides nothing.
  */
-import type { z } from 'zod';
 import { WorkerdError } from '../shared/errors.ts';
 import type { Handler } from '../shared/gate.ts';
 import { isGlob, matchesGlob } from '../shared/glob.ts';
@@ -15,7 +14,9 @@ import { isLive, isOpen, type WorkerRecord } from './core/model.ts';
 import { isOver, phaseOf, runViewOf, viewOf } from './core/view.ts';
 import { notFound } from './definitions.ts';
 import type { Hub } from './hub.ts';
+import { parseParams } from './invalid-params.ts';
 import type { LogStore } from './log-store.ts';
+import { discover } from './openrpc.ts';
 import type { Shim, Store } from './ports.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
@@ -231,6 +232,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       await control.restart();
       return { pid: process.pid };
     },
+    'rpc.discover': () => discover(control.info().version),
   };
 };
 
@@ -292,32 +294,12 @@ const approximateBytes = (worker: WorkerRecord, showEnv: boolean, shown: object)
   return bytes;
 };
 
-const parsed = <M extends MethodName>(method: M, params: unknown): Params<M> => {
-  const schema: z.ZodType = methods[method].params;
-  const result = schema.safeParse(params ?? {});
-  if (result.success) return result.data as Params<M>;
-  const issue = result.error.issues[0];
-  // The member, never its value.
-  const member = issue === undefined ? '' : memberOf(issue);
-  const message = issue === undefined ? 'they do not fit' : issue.message;
-  throw new WorkerdError('usage', `invalid params: ${member === '' ? '' : `${member}: `}${message}`, {
-    member,
-    method,
-  });
-};
-
-const memberOf = (issue: z.core.$ZodIssue): string => {
-  const path = issue.path.map(String);
-  if (issue.code === 'unrecognized_keys') path.push(issue.keys.map((key) => key.slice(0, 64)).join(', '));
-  return path.join('.').slice(0, 200);
-};
-
 /** Each handler behind the check of its parameters, as the gate wants them. */
 export const gateMethods = (handlers: Handlers): Readonly<Record<string, Handler<Connection>>> => {
   const table: Record<string, Handler<Connection>> = Object.create(null) as Record<string, Handler<Connection>>;
   const add = <M extends MethodName>(method: M) => {
     const handler = handlers[method];
-    table[method] = (params, connection) => handler(parsed(method, params), connection);
+    table[method] = (params, connection) => handler(parseParams(method, params), connection);
   };
   for (const method of Object.keys(methods) as MethodName[]) add(method);
   return table;

@@ -1,7 +1,8 @@
 /**
  * The protocol as one typed table: every method with its params' schema, its result's type and one line of summary.
  * The daemon validates with it and derives its handlers from it; clients import the types alone
- * (`import type`), so that zod never reaches the CLI's start-up path.
+ * (`import type`), so that zod never reaches the CLI's start-up path. What results look like is written down as
+ * schemas in results.ts, proven equal to the types here; `rpc.discover` tells all of it.
  */
 import { constants } from 'node:os';
 import { z } from 'zod';
@@ -24,9 +25,7 @@ const milliseconds = z
 const count = z.number().int().min(1).max(1_000_000);
 const json: z.ZodType<Json> = z.json() as z.ZodType<Json>;
 const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
-const absolutePath = text(4096)
-  .refine((value) => value.startsWith('/'), 'must be an absolute path')
-  .refine(noNul, 'must not contain NUL');
+const absolutePath = text(4096).regex(/^\//, 'must be an absolute path').refine(noNul, 'must not contain NUL');
 const argument = z
   .string()
   .refine(noNul, 'must not contain NUL')
@@ -41,7 +40,7 @@ const signal = z
   .transform((name) => `SIG${name.replace(/^SIG/, '')}`);
 const generation = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 const umask = z.number().int().min(0).max(0o777);
-const timestamp = z.iso.datetime({ offset: true });
+const timestamp = z.iso.datetime({ offset: true, error: 'must be a time such as 2026-01-02T03:04:05Z' });
 
 const environmentBytes = (env: Readonly<Record<string, string>>): number =>
   Object.entries(env).reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value) + 2, 0);
@@ -49,7 +48,7 @@ const environment = z
   .record(
     z
       .string()
-      .min(1)
+      .min(1, 'must not be empty or contain = or NUL')
       .refine((key) => noNul(key) && !key.includes('='), 'must not be empty or contain = or NUL'),
     argument,
   )
@@ -76,7 +75,7 @@ const specBase = {
     .default(null),
   restart: z.strictObject({ policy: z.enum(['no', 'on-failure', 'always']).default('no') }).prefault({}),
   graceMs: milliseconds.default(10_000),
-  stopSignal: signal.default('SIGTERM'),
+  stopSignal: signal.prefault('SIGTERM'),
   stdin: z.boolean().default(false),
   ready: z
     .strictObject({ by: z.literal('worker') })
@@ -115,6 +114,9 @@ const moduleSpec = z.strictObject({
   ...specBase,
 });
 const spec = z.discriminatedUnion('kind', [commandSpec, moduleSpec]);
+
+/** What params are made of and what has a name of its own. */
+export const paramNouns = { Json: json, JsonObject: jsonObject, SpecInput: spec, Caller: caller } as const;
 
 export type SpecInput = z.input<typeof spec>;
 export type CallerInput = z.input<typeof caller>;
@@ -342,6 +344,11 @@ export const methods = {
     params: noParams,
     result: resultOf<{ pid: number }>(),
     summary: 'Replaces the daemon; the workers stay.',
+  },
+  'rpc.discover': {
+    params: noParams,
+    result: resultOf<JsonObject>(),
+    summary: 'This protocol as an OpenRPC document: methods, params, results, errors, events.',
   },
 } as const satisfies Record<string, MethodShape>;
 

@@ -7,11 +7,12 @@ export const rpc: Verb = {
     usage: '[options] METHOD [JSON]',
     summary: 'Call a method of the daemon and print its result as JSON.',
     details:
-      'The methods are those of the protocol (src/shared/protocol.ts). Answers are always JSON, errors too with --json.',
+      'The methods are those of docs/protocol.md; `workerctl rpc rpc.discover` prints them with their params and results as an OpenRPC document. Answers are always JSON, errors too with --json.',
     options: [],
     examples: [
       ['workerctl rpc daemon.info', 'what is running there'],
       ['workerctl rpc status \'{"names":["web-*"]}\'', 'with params'],
+      ['workerctl rpc rpc.discover', 'every method there is'],
     ],
     minOperands: 1,
     maxOperands: 2,
