@@ -61,13 +61,18 @@ export class RawClient {
   async reply(line: string | Uint8Array): Promise<readonly unknown[]> {
     const before = this.lines().length;
     this.send(line);
-    this.send(`\n{"jsonrpc":"2.0","method":"sum","params":[1,2],"id":"fence"}\n`);
+    this.send(`\n${this.fence()}\n`);
     const isFence = (answer: unknown) => (answer as Answer).id === 'fence';
     const answers = await eventually(() => {
       const all = this.answers().slice(before);
       return all.some(isFence) ? all : null;
     });
     return answers.filter((answer) => !isFence(answer));
+  }
+
+  /** A request with the id `fence`, answered after all that was sent before it. */
+  fence(): string {
+    return '{"jsonrpc":"2.0","method":"sum","params":[1,2],"id":"fence"}';
   }
 
   async one(line: string | Uint8Array): Promise<Answer> {
