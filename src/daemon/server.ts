@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, type FSWatcher, lstatSync, renameSync, rmSync, unlinkSync, watch } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import { WorkerdError } from '../shared/errors.ts';
 import type { Gate } from '../shared/gate.ts';
 import { limits } from '../shared/limits.ts';
 import { temporarySocketPath } from '../shared/paths.ts';
@@ -173,7 +174,8 @@ export class Listener {
       onClose: (why) => {
         this.#connections.delete(connection);
         log.debug({ connection: connection.number, why }, 'connection closed');
-        gone.abort(new Error(why));
+        // What it waited for ends with it, which is foreseen.
+        gone.abort(new WorkerdError('daemon.unreachable', `the client is gone: ${why}`));
         onGone(connection);
       },
     });
