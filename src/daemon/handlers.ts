@@ -181,8 +181,8 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       return { subscription, cursor };
     },
     unwatch({ subscription }, connection) {
-      connection.subscriptions.delete(subscription);
-      return { removed: hub.unsubscribe(subscription) };
+      // Those of others are theirs to end.
+      return { removed: connection.subscriptions.delete(subscription) && hub.unsubscribe(subscription) };
     },
 
     async logs(params, connection) {

@@ -163,6 +163,16 @@ describe('bounds', () => {
     expect(await client.call('watch', { names: ['nobody-*'] })).toHaveProperty('result');
   });
 
+  it('a subscription is its own connection’s to end', async () => {
+    using client = connectTo(box);
+    using other = connectTo(box);
+    const { subscription } = await client.result<{ subscription: string }>('watch', { names: ['watched*'] });
+    expect(await other.result('unwatch', { subscription })).toEqual({ removed: false });
+    await other.result('define', { name: 'watched', spec: sleeper });
+    await eventually(() => client.events().some(({ name }) => name === 'watched'));
+    expect(await client.result('unwatch', { subscription })).toEqual({ removed: true });
+  });
+
   it('a client that is gone takes its held requests along, which is no fault of the daemon', async () => {
     using other = connectTo(box);
     await other.result('start', { name: 'left', spec: sleeper });
