@@ -125,7 +125,11 @@ export class Registry {
     if (after === null || !this.#records.has(name)) this.#sorted = null;
     if (after === null) this.#records.delete(name);
     else this.#records.set(name, after);
-    this.#transitions.push(transition);
+    // Defined and wanted by one request: one step, so that a worker which is started is not first heard of as stopped.
+    const last = this.#transitions.at(-1);
+    if (last?.name === name && last.before === null && last.after !== null && after !== null) {
+      this.#transitions[this.#transitions.length - 1] = { name, before: null, after };
+    } else this.#transitions.push(transition);
     this.#schedule();
   }
 

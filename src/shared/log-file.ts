@@ -141,12 +141,19 @@ export const pointBefore = (idx: number, before: number): IndexPoint => {
   for (let reach = checkpointBytes + 1024; ; reach *= 2) {
     const start = Math.max(0, before - reach);
     const block = readBytes(idx, start, before - start);
-    // The first line of a block that does not start the file is most likely half a line.
-    let position = start === 0 ? 0 : block.indexOf(0x0a) + 1;
     let point: IndexPoint | null = null;
-    while (parseIndexLine(block, position, block.length, entry)) {
-      if (entry.mark === marks.at) point = { idxOffset: start + position, offset: entry.value, at: entry.at };
-      position = entry.next;
+    // Found from the back: nothing but such a mark has that character in it.
+    for (
+      let mark = block.lastIndexOf(marks.at);
+      mark > 0 && point === null;
+      mark = block.lastIndexOf(marks.at, mark - 1)
+    ) {
+      const position = block.lastIndexOf(0x0a, mark) + 1;
+      // The first line of a block that does not start the file is most likely half a line.
+      if (position === 0 && start > 0) break;
+      if (parseIndexLine(block, position, block.length, entry) && entry.mark === marks.at) {
+        point = { idxOffset: start + position, offset: entry.value, at: entry.at };
+      }
     }
     if (point !== null) return point;
     if (start === 0) {

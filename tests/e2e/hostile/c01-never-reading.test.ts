@@ -42,7 +42,7 @@ test('C01: 20 subscribers that never read cost a bounded amount and slow nobody 
   })();
   for (const name of names) await client.call('start', { name, spec: { kind: 'thread', module } });
   // Warm: what the load itself needs is there before it is measured.
-  await eventually(() => lags.length > 10_000, { withinMs: 60_000 });
+  await eventually(() => lags.length > 1000 && lines > 20_000, { withinMs: 60_000 });
   const idle = residentBytes(pid);
   const silent = await Promise.all(Array.from({ length: 20 }, () => neverRead(box.socket)));
   lags.length = 0;
@@ -51,7 +51,7 @@ test('C01: 20 subscribers that never read cost a bounded amount and slow nobody 
   await eventually(
     () => {
       most = Math.max(most, residentBytes(pid));
-      return lags.length > 40_000 && lines > 40_000;
+      return lags.length > 2000 && lines > 40_000;
     },
     { withinMs: 90_000 },
   );
