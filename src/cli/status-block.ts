@@ -3,7 +3,7 @@ import { tailLines } from '../shared/tail.ts';
 import type { WorkerView } from '../shared/worker.ts';
 import type { Context } from './context.ts';
 import { logDirectory } from './log-source.ts';
-import { blockText } from './render/block.ts';
+import { type BlockLine, blockText } from './render/block.ts';
 
 const shownLines = 10;
 
@@ -13,11 +13,15 @@ export const showBlock = async (context: Context, view: WorkerView, showEnv: boo
   context.io.stdout.write(blockText(view, { style, now: context.now(), width, lastLines, showEnv }));
 };
 
-const readLastLines = async (context: Context, { name, generation }: WorkerView): Promise<readonly string[] | null> => {
+const readLastLines = async (
+  context: Context,
+  { name, generation }: WorkerView,
+): Promise<readonly BlockLine[] | null> => {
   if (generation === 0) return [];
   try {
     const directory = await logDirectory(context, name);
-    return tailLines(directory, shownLines, { generation }).lines.map(({ line }) => line.toString('utf8'));
+    const { lines } = tailLines(directory, shownLines, { generation });
+    return lines.map(({ stream, line }) => ({ stream, text: line.toString('utf8').replace(/\r$/, '') }));
   } catch {
     // The block is worth showing without them.
     return null;

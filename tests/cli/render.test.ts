@@ -2,11 +2,12 @@ process.env['TZ'] = 'UTC';
 
 import { describe, expect, test } from 'vitest';
 import { blockText } from '../../src/cli/render/block.ts';
+import { endText } from '../../src/cli/render/cells.ts';
 import { eventText } from '../../src/cli/render/event.ts';
 import { historyText } from '../../src/cli/render/history.ts';
 import { progressOf, progressText, rateOf } from '../../src/cli/render/progress.ts';
 import { makeStyle, takesUnicode } from '../../src/cli/render/style.ts';
-import { endText, tableText } from '../../src/cli/render/table.ts';
+import { tableText } from '../../src/cli/render/table.ts';
 import { bytesText, clip, displayWidth, durationText, jsonText, pad, printable } from '../../src/cli/render/text.ts';
 import { ago, makeView, moduleSpec, now, stopped } from './views.ts';
 
@@ -116,20 +117,23 @@ describe('how a worker ended', () => {
   test.each([
     [stopped(), 'stopped 3s ago'],
     [stopped({ generation: 0, endedAt: null, exit: null }), 'never started'],
-    [stopped({ phase: 'exited' }), 'exit code 0 3s ago'],
+    [stopped({ phase: 'exited' }), 'exit code 0, 3s ago'],
     [stopped({ phase: 'failed', exit: { kind: 'signal', signal: 'SIGKILL' } }), 'killed by SIGKILL 3s ago'],
     [
       stopped({ phase: 'failed', exit: { kind: 'code', code: 1 }, reason: 'crash-loop' }),
-      'exit code 1 3s ago (crash-loop)',
+      'exit code 1, 3s ago, gave up after 0 restarts (crash-loop)',
     ],
-    [stopped({ phase: 'exited', exit: { kind: 'returned' }, result: { counter: 4 } }), 'returned {"counter":4} 3s ago'],
+    [
+      stopped({ phase: 'exited', exit: { kind: 'returned' }, result: { counter: 4 } }),
+      'returned {"counter":4}, 3s ago',
+    ],
     [
       stopped({ phase: 'failed', exit: { kind: 'spawn-failed', errno: 'ENOENT', message: 'no such program: nope' } }),
-      'could not start: ENOENT: no such program: nope 3s ago',
+      'could not start: program not found (ENOENT), 3s ago',
     ],
     [
       stopped({ phase: 'backoff', exit: { kind: 'code', code: 7 }, nextStartAt: new Date(now + 3500).toISOString() }),
-      'exit code 7, again in 4s',
+      'exit code 7, restarts in 4s (1st time)',
     ],
   ])('%#: %s', (view, text) => {
     expect(endText(view, now)).toBe(text);
@@ -152,11 +156,11 @@ const views = [
 describe('the table', () => {
   test('as a pipe gets it', () => {
     expect(tableText(views, { style: plain, now, width: null })).toMatchInlineSnapshot(`
-      "NAME     PHASE                STATE                      PID  UPTIME  RESTARTS   CPU       MEM
-      again    backoff              exit code 1, again in 4s     -       -         3     -         -
-      bad      failed               killed by SIGKILL 3s ago     -       -         0     -         -
-      counter  running              counter=42 file="a b"     4711   1m 2s         0  1.3%  24.0 MiB
-      web      running (not ready)                            4711   1m 2s         0     -         -
+      "NAME     PHASE    STATE                                    PID  UPTIME  RESTARTS   CPU       MEM
+      again    backoff  exit code 1, restarts in 4s (4th time)     -       -         3     -         -
+      bad      failed   killed by SIGKILL 3s ago                   -       -         0     -         -
+      counter  running  counter=42 file="a b"                   4711   1m 2s         0  1.3%  24.0 MiB
+      web      running  not ready yet                           4711   1m 2s         0     -         -
       "
     `);
   });
@@ -168,11 +172,11 @@ describe('the table', () => {
       expect(lines).toHaveLength(5);
     }
     expect(tableText(views, { style: plain, now, width: 60 })).toMatchInlineSnapshot(`
-      "NAME     PHASE                STATE              PID  UPTIME
-      again    backoff              exit code 1, ag…     -       -
-      bad      failed               killed by SIGKI…     -       -
-      counter  running              counter=42 file…  4711   1m 2s
-      web      running (not ready)                    4711   1m 2s
+      "NAME     PHASE    STATE                     UPTIME       MEM
+      again    backoff  restarts in 4s                 -         -
+      bad      failed   killed by SIGKILL 3s ago       -         -
+      counter  running  counter=42 file="a b"      1m 2s  24.0 MiB
+      web      running  not ready yet              1m 2s         -
       "
     `);
   });
@@ -208,22 +212,34 @@ describe('the block', () => {
       state: { counter: 42, progress: { done: 1, total: 4, unit: null } },
       leftovers: [{ pid: 99, command: 'sleep 30' }],
     });
-    expect(blockText(view, { style: plain, now, width: 100, lastLines: ['one', 'two\x07'] })).toMatchInlineSnapshot(`
+    expect(
+      blockText(view, {
+        style: plain,
+        now,
+        width: 100,
+        lastLines: [
+          { stream: 'stdout', text: 'one' },
+          { stream: 'stderr', text: 'two\x07' },
+        ],
+      }),
+    ).toMatchInlineSnapshot(`
       "● counter running since 2026-01-02 03:03:03 (1m 2s ago)
-            module  /srv/counter.ts#main (thread)
-               pid  4711, thread 2
-            uptime  1m 2s
-               cpu  1.3%
-            memory  24.0 MiB
-               run  3, 2 automatic restarts
-           restart  no, starts with the daemon
-        started by  workerctl start (uid 1000, pid 99)
           progress  █████░░░░░░░░░░░░░░░  25%  1/4
              state  counter = 42
          left over  99 sleep 30
+               pid  4711, thread 2
+               cpu  1.3%
+            memory  24.0 MiB
+               run  3, 2 automatic restarts
+            module  /srv/counter.ts#main (thread)
+           restart  no, starts with the daemon
+        started by  workerctl start (uid 1000, pid 99)
 
+      its last lines (! went to stderr):
       one
-      two\\u{7}
+      ! two\\u{7}
+
+      → end what it left over: workerctl stop counter
       "
     `);
   });
@@ -243,13 +259,16 @@ describe('the block', () => {
     });
     expect(blockText(view, { style: plain, now, width: null, lastLines: null })).toMatchInlineSnapshot(`
       "● web failed since 2026-01-02 03:04:02 (3s ago)
-            module  /srv/counter.ts (process)
-               run  1
-           restart  no
-        started by  workerctl start (uid 1000, pid 99)
-             ended  TypeError: x is not a function 3s ago after 59s
+             ended  TypeError: x is not a function, 3s ago, ran 59s
             thrown  at main (/srv/counter.ts:3:1)
                     at node:internal
+               run  1
+            module  /srv/counter.ts (process)
+           restart  no
+        started by  workerctl start (uid 1000, pid 99)
+
+      → all that it wrote: workerctl logs web
+      → start it again: workerctl start web
       "
     `);
   });
@@ -276,7 +295,7 @@ test('events as lines', () => {
     [
       "2026-01-02T03:04:05.678Z  counter   running  pid 4711",
       "2026-01-02T03:04:05.678Z  counter   counter=4",
-      "2026-01-02T03:04:05.678Z  counter   failed  exit code 3 just now",
+      "2026-01-02T03:04:05.678Z  counter   failed  exit code 3, just now",
       "2026-01-02T03:04:05.678Z  counter   removed",
     ]
   `);

@@ -427,7 +427,7 @@ describe('run', () => {
     const fake = await running(Promise.resolve({ worker: stopped({ name: 'job', phase: 'failed', exit }) }));
     const { code, err } = await cli(['run', ...at(fake), '--', 'nope']);
     expect(code).toBe(127);
-    expect(err).toBe('workerctl: job: could not start: ENOENT: no such program: nope\n');
+    expect(err).toBe('workerctl: job: could not start: no such program: nope (ENOENT)\n');
   });
 });
 
@@ -461,7 +461,7 @@ describe('watch', () => {
     ).toEqual([
       'web  running  pid 4711',
       'web  n=1',
-      expect.stringMatching(/^web {2}exited {2}n=1 · exit code 0 /) as string,
+      expect.stringMatching(/^web {2}exited {2}exit code 0, .* · n=1$/) as string,
     ]);
   });
 

@@ -1,8 +1,8 @@
 /** One event of `watch` as a line: time, name, what changed. Pure; `null` where there is nothing to say. */
 import type { WorkerEvent } from '../../shared/protocol.ts';
 import { isAlive, type WorkerView } from '../../shared/worker.ts';
+import { endText, isUnready, summaryText } from './cells.ts';
 import { phaseColour, type Style } from './style.ts';
-import { endText, phaseText, summaryText } from './table.ts';
 import { oneLine, pad, printable, stateText } from './text.ts';
 
 export interface EventOptions {
@@ -44,11 +44,11 @@ const phaseChange = (
   snapshot: boolean,
   { style, now }: Pick<EventOptions, 'style' | 'now'>,
 ): string => {
-  const phase = style.paint(phaseColour[view.phase], phaseText(view));
-  const parts = [phase];
+  const parts = [style.paint(phaseColour[view.phase], view.phase)];
   if (isAlive(view.phase) && view.phase !== 'backoff') {
     if (view.pid !== null) parts.push(`pid ${view.pid}`);
-    if (snapshot) parts.push(summaryText(view, { style, now, width: null }));
-  } else parts.push(view.phase === 'backoff' ? endText(view, now) : summaryText(view, { style, now, width: null }));
+    if (snapshot) parts.push(summaryText(view, { style, now }));
+    else if (isUnready(view)) parts.push('not ready yet');
+  } else parts.push(view.phase === 'backoff' ? endText(view, now) : summaryText(view, { style, now }));
   return parts.filter((part) => part !== '').join('  ');
 };

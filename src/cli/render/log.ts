@@ -26,8 +26,8 @@ export class LogPrinter {
     this.#format = format;
     this.#timestamps = timestamps;
     const width = Math.max(0, ...names.map((name) => name.length));
-    for (const [index, name] of names.entries()) {
-      const prefix = names.length > 1 ? `${context.style.paint(nameColour(index), `${pad(name, width)} |`)} ` : '';
+    for (const name of names) {
+      const prefix = names.length > 1 ? `${context.style.paint(nameColour(name), `${pad(name, width)} |`)} ` : '';
       this.#prefixes.set(name, prefix);
     }
   }

@@ -1,7 +1,7 @@
 /** `state.progress` as a bar with share, rate and time left. Pure: rates come from samples or from the start of the run. */
 import type { Json, WorkerView } from '../../shared/worker.ts';
 import type { Style } from './style.ts';
-import { bytesText, oneLine, uptimeText } from './text.ts';
+import { bytesText, displayWidth, oneLine, uptimeText } from './text.ts';
 
 export interface Progress {
   readonly done: number;
@@ -28,12 +28,16 @@ export interface Sample {
   readonly done: number;
 }
 
+/** Progress that has not moved for this long is slower than its samples say. */
+const stalledAfterMs = 3000;
+
 /** Units a second over the samples; without enough of them over the whole run. */
-export const rateOf = (view: WorkerView, samples: readonly Sample[] = []): number | null => {
+export const rateOf = (view: WorkerView, samples: readonly Sample[] = [], now: number | null = null): number | null => {
   const first = samples[0];
   const last = samples.at(-1);
   if (first !== undefined && last !== undefined && last.at - first.at >= 1000) {
-    return Math.max(0, ((last.done - first.done) * 1000) / (last.at - first.at));
+    const until = now !== null && now - last.at > stalledAfterMs ? now : last.at;
+    return Math.max(0, ((last.done - first.done) * 1000) / (until - first.at));
   }
   const progress = progressOf(view.state);
   if (progress === null || view.startedAt === null || view.stateAt === null) return null;
@@ -59,21 +63,55 @@ export interface ProgressOptions {
   readonly alive: boolean;
   readonly rate: number | null;
   readonly barWidth?: number;
+  /** How long ago `done` was said: the time left has gone on since. */
+  readonly ageMs?: number;
+  /** Columns there are; what says least goes first. */
+  readonly room?: number;
+  /** On a screen that is redrawn: numbers keep their places while they grow. */
+  readonly steady?: boolean;
 }
 
 /** `██████░░░░  62%  620/1000 files  41/s  ETA 9s`; rate and ETA only while it goes on. */
-export const progressText = (progress: Progress, { style, alive, rate, barWidth = 10 }: ProgressOptions): string => {
-  const { done, total, unit } = progress;
-  const parts: string[] = [];
-  if (total !== null) {
-    const share = done / total;
-    parts.push(`${bar(share, barWidth, style)} ${String(Math.floor(share * 100)).padStart(3)}%`);
-  }
-  const named = unit === null || isBytes(unit) ? '' : ` ${oneLine(unit)}`;
-  parts.push(`${amountText(done, unit)}${total === null ? '' : `/${amountText(total, unit)}`}${named}`);
-  if (alive && rate !== null && rate > 0) {
-    parts.push(rateText(rate, unit));
-    if (total !== null && done < total) parts.push(`ETA ${uptimeText(((total - done) / rate) * 1000)}`);
-  }
-  return parts.join('  ');
+export const progressText = (progress: Progress, options: ProgressOptions): string => {
+  const forms = formsOf(progress, options);
+  const fits = forms.find((form) => displayWidth(form) <= (options.room ?? Infinity));
+  return fits ?? forms.at(-1) ?? '';
 };
+
+/** `ETA 59m 59s` has its place on a screen from the start, so that what is shown does not change with it. */
+const usualEta = 'ETA 59m 59s'.length;
+
+/** From the fullest to the shortest. */
+const formsOf = (
+  { done, total, unit }: Progress,
+  { style, alive, rate, barWidth = 10, ageMs = 0, steady = false }: ProgressOptions,
+): readonly string[] => {
+  const named = unit === null || isBytes(unit) ? '' : ` ${oneLine(unit)}`;
+  const goes = alive && rate !== null && rate > 0;
+  const speed = goes ? rateText(rate, unit).padStart(steady ? 6 : 0) : '';
+  if (total === null) {
+    const amount = amountText(done, unit);
+    return [join(`${amount}${named}`, speed), join(amount, speed), amount];
+  }
+  const whole = amountText(total, unit);
+  const amount = `${amountText(done, unit).padStart(steady ? whole.length : 0)}/${whole}`;
+  const leftMs = goes && done < total ? Math.max(0, ((total - done) / rate) * 1000 - ageMs) : null;
+  const eta = leftMs === null ? '' : `ETA ${uptimeText(leftMs)}`.padEnd(steady ? usualEta : 0);
+  const share = done / total;
+  const percent = `${String(Math.floor(share * 100)).padStart(3)}%`;
+  const barred = `${bar(share, barWidth, style)} ${percent}`;
+  const short = `${bar(share, 5, style)} ${percent}`;
+  return [
+    join(barred, `${amount}${named}`, speed, eta),
+    join(barred, amount, speed, eta),
+    join(short, amount, speed, eta),
+    join(barred, amount, eta),
+    join(short, amount, eta),
+    join(barred, eta),
+    join(short, eta),
+    short,
+    percent.trimStart(),
+  ];
+};
+
+const join = (...parts: readonly string[]): string => parts.filter((part) => part !== '').join('  ');

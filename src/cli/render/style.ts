@@ -11,6 +11,8 @@ export interface Style {
   readonly ellipsis: string;
   readonly bar: { readonly full: string; readonly empty: string };
   readonly dot: string;
+  /** Before what one may do next. */
+  readonly arrow: string;
 }
 
 export const makeStyle = ({ colours, unicode }: { readonly colours: boolean; readonly unicode: boolean }): Style => ({
@@ -20,6 +22,7 @@ export const makeStyle = ({ colours, unicode }: { readonly colours: boolean; rea
   ellipsis: unicode ? '…' : '...',
   bar: unicode ? { full: '█', empty: '░' } : { full: '#', empty: '-' },
   dot: unicode ? '·' : '-',
+  arrow: unicode ? '→' : '->',
 });
 
 /** A locale that is set and is not UTF-8 gets plain signs. */
@@ -38,6 +41,10 @@ export const phaseColour: Readonly<Record<Phase, Colour>> = {
   stopped: 'dim',
 };
 
-/** Colours for the names of several workers, by the order they are met. */
-const nameColours: readonly Colour[] = ['cyan', 'magenta', 'yellow', 'green', 'blue'];
-export const nameColour = (index: number): Colour => nameColours[index % nameColours.length] ?? 'cyan';
+/** A name's colour is its own: the same in every command, whichever others are shown beside it. */
+const nameColours: readonly Colour[] = ['cyan', 'magenta', 'yellow', 'green', 'blue', 'red'];
+export const nameColour = (name: string): Colour => {
+  let hash = 0;
+  for (const char of name) hash = (Math.imul(hash, 31) + (char.codePointAt(0) ?? 0)) >>> 0;
+  return nameColours[hash % nameColours.length] ?? 'cyan';
+};

@@ -27,17 +27,29 @@ export const jsonText = (value: unknown): string =>
 /** As `printable`, for a cell: one line, whatever was in it. */
 export const oneLine = (text: string): string => printable(text.replace(/[\n\t]/g, ' '));
 
+/** Two columns, as terminals count them: East Asian wide and full-width forms, and signs that are pictures by default. */
 const wide =
-  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1f64f}\u{1f680}-\u{1f6ff}\u{1f900}-\u{1f9ff}\u{20000}-\u{3fffd}]/u;
-const nothing = /[\p{M}\u200b-\u200d\ufeff]/u;
+  /[\u1100-\u115f\u2329\u232a\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{16fe0}-\u{18aff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}]|(?![\u{1f1e6}-\u{1f1ff}])\p{Emoji_Presentation}/u;
+/** None: marks on what stands before them, vowels and endings of a Hangul syllable, joiners. */
+const nothing = /[\p{Mn}\p{Me}\u1160-\u11ff\u200b-\u200d\u2060-\u2064\ufeff]/u;
+const joiner = '\u200d';
 const colours = /\x1b\[[0-9;:]*m/g;
 const isAscii = (text: string): boolean => /^[\x20-\x7e]*$/.test(text);
+
+/** Each character with the columns it adds; what a joiner ties to the one before it adds none. */
+function* columnsOf(text: string): Generator<readonly [char: string, columns: number]> {
+  let joined = false;
+  for (const char of text) {
+    yield [char, joined || nothing.test(char) ? 0 : wide.test(char) ? 2 : 1];
+    joined = char === joiner;
+  }
+}
 
 /** Columns that the text takes on a terminal; colours take none. */
 export const displayWidth = (text: string): number => {
   if (isAscii(text)) return text.length;
   let width = 0;
-  for (const char of text.replace(colours, '')) width += nothing.test(char) ? 0 : wide.test(char) ? 2 : 1;
+  for (const [, columns] of columnsOf(text.replace(colours, ''))) width += columns;
   return width;
 };
 
@@ -47,11 +59,10 @@ export const clip = (text: string, width: number, ellipsis = '…'): string => {
   const room = Math.max(0, width - ellipsis.length);
   let kept = '';
   let used = 0;
-  for (const char of text) {
-    const next = displayWidth(char);
-    if (used + next > room) break;
+  for (const [char, columns] of columnsOf(text)) {
+    if (used + columns > room) break;
     kept += char;
-    used += next;
+    used += columns;
   }
   return width < ellipsis.length ? kept : kept + ellipsis;
 };
@@ -113,7 +124,7 @@ export const exitText = (exit: Exit): string => {
       return `killed by ${oneLine(exit.signal)}`;
     case 'spawn-failed': {
       const message = oneLine(exit.message);
-      return `could not start: ${message.includes(exit.errno) ? message : `${oneLine(exit.errno)}: ${message}`}`;
+      return `could not start: ${message.includes(exit.errno) ? message : `${message} (${oneLine(exit.errno)})`}`;
     }
     case 'error':
       return oneLine(`${exit.name}: ${exit.message}`);
@@ -126,6 +137,29 @@ export const exitText = (exit: Exit): string => {
     default:
       return exit satisfies never;
   }
+};
+
+/** As `exitText`, where there is little room: what could not start, in the words of its error number. */
+export const shortExitText = (exit: Exit): string => {
+  if (exit.kind !== 'spawn-failed') return exitText(exit);
+  const directory = exit.message.startsWith('cannot start in ');
+  const words: Readonly<Record<string, string>> = {
+    ENOENT: directory ? 'directory not found' : 'program not found',
+    ENOTDIR: 'not a directory',
+    EACCES: directory ? 'no permission for the directory' : 'no permission to execute',
+    EMFILE: 'too many open files',
+    EAGAIN: 'too many processes',
+    E2BIG: 'arguments or environment too long',
+    ENOEXEC: 'not a program',
+  };
+  const known = Object.hasOwn(words, exit.errno) ? words[exit.errno] : undefined;
+  return known === undefined ? exitText(exit) : `could not start: ${known} (${exit.errno})`;
+};
+
+/** `1st`, `2nd`, `3rd`, `4th`, `11th`. */
+export const ordinal = (count: number): string => {
+  const teen = count % 100 >= 11 && count % 100 <= 13;
+  return `${count}${teen ? 'th' : (['th', 'st', 'nd', 'rd'][count % 10] ?? 'th')}`;
 };
 
 /** A value of state as a person reads it: plain words bare, the rest as JSON. */

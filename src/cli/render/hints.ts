@@ -1,0 +1,49 @@
+/** What one may want to do next about a worker: a few words and a command to copy. Pure. */
+import type { WorkerView } from '../../shared/worker.ts';
+import { isUnready } from './cells.ts';
+import { oneLine } from './text.ts';
+
+export interface Hint {
+  readonly why: string;
+  readonly command: string | null;
+}
+
+export const hintsFor = (view: WorkerView): readonly Hint[] => {
+  const name = oneLine(view.name);
+  return [...phaseHints(view, name), ...leftoverHints(view, name)];
+};
+
+const phaseHints = (view: WorkerView, name: string): readonly Hint[] => {
+  const again = { why: 'start it again', command: `workerctl start ${name}` };
+  if (isUnready(view)) {
+    return [
+      { why: 'it has not said yet that it is ready: ctx.ready(), or {"ready":true} on descriptor 3', command: null },
+    ];
+  }
+  if (view.phase === 'backoff') {
+    return [
+      { why: 'restart it now', command: `workerctl start ${name}` },
+      { why: 'restart it no more', command: `workerctl stop ${name}` },
+    ];
+  }
+  if (view.generation === 0) return [{ why: 'it has never run; start it', command: `workerctl start ${name}` }];
+  if (view.phase !== 'failed') return [];
+  if (view.exit?.kind === 'spawn-failed') {
+    return [
+      { why: 'give it a program and a directory that are there', command: `workerctl start -n ${name} -- COMMAND` },
+      again,
+    ];
+  }
+  const log = { why: 'all that it wrote', command: `workerctl logs ${name}` };
+  if (view.reason === 'crash-loop') {
+    return [
+      { why: 'ten runs in a row ended within 10s each; how each ended', command: `workerctl history ${name}` },
+      log,
+      { why: 'once that is mended', command: `workerctl start ${name}` },
+    ];
+  }
+  return [log, again];
+};
+
+const leftoverHints = ({ leftovers }: WorkerView, name: string): readonly Hint[] =>
+  leftovers.length === 0 ? [] : [{ why: 'end what it left over', command: `workerctl stop ${name}` }];
