@@ -1,40 +1,42 @@
 /**
- * A terminal on which the table is redrawn in place: one write a frame, at most 20 a second, and at least one a second
+ * A terminal on which the workers are redrawn in place: one write a frame, at most 30 a second, and one look a second
  * for what time alone changes. Whatever happens, the terminal is left as it was, with the last frame on it.
  */
 import { isAlive } from '../shared/worker.ts';
 import type { Context } from './context.ts';
 import { BrokenPipe } from './io.ts';
-import { tableText } from './render/table.ts';
-import { clip, displayWidth } from './render/text.ts';
+import { Frames } from './render/frame.ts';
+import { watchFrame } from './render/watch-frame.ts';
 import type { WatchModel } from './watch-model.ts';
 
-const minFrameMs = 50;
-const maxFrameMs = 1000;
-/** No cursor, and no wrapping: a line that is too long must not become two. */
-const begin = '\x1b[?25l\x1b[?7l';
-const finish = '\x1b[?7h\x1b[?25h';
+const minFrameMs = 34;
+/** Drawing takes at most a fifth of the time, however many workers there are. */
+const restFactor = 4;
+const tickMs = 1000;
 
 export class Screen {
   readonly #context: Context;
   readonly #model: WatchModel;
+  readonly #frames = new Frames();
   readonly #columnWidths = new Map<string, number>();
   readonly #undo: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
-  #drawnAt = -Infinity;
-  #lines: readonly string[] = [];
-  #width = 80;
+  /** A frame is on its way; what changes until then is in it. */
+  #due = false;
+  #notBefore = -Infinity;
   #open = true;
+  #shown: readonly string[] = [];
 
   constructor(context: Context, model: WatchModel) {
     this.#context = context;
     this.#model = model;
     const { io } = context;
-    io.stdout.write(begin);
+    this.#write(this.#frames.enter());
     this.#undo.push(io.onExit(() => this.#restore()));
     for (const [signal, number] of [
-      ['SIGTERM', 15],
       ['SIGHUP', 1],
+      ['SIGQUIT', 3],
+      ['SIGTERM', 15],
     ] as const) {
       this.#undo.push(
         io.onSignal(signal, () => {
@@ -44,87 +46,85 @@ export class Screen {
       );
     }
     this.#undo.push(io.onSignal('SIGWINCH', () => this.redraw()));
-    // Stopped in the background somebody else may have drawn here: begin below.
+    this.#undo.push(
+      io.onSignal('SIGTSTP', () => {
+        this.#write(this.#frames.leave());
+        process.kill(process.pid, 'SIGSTOP');
+      }),
+    );
+    // While it was stopped somebody else drew here: begin below.
     this.#undo.push(
       io.onSignal('SIGCONT', () => {
-        this.#lines = [];
-        io.stdout.write(begin);
+        this.#write(this.#frames.enter());
         this.redraw();
       }),
     );
   }
 
+  /** The workers that the last frame has a row for. */
+  get shown(): readonly string[] {
+    return this.#shown;
+  }
+
   /** Draws soon; however often it is asked. */
   redraw(): void {
-    if (!this.#open) return;
-    const wait = Math.max(0, this.#drawnAt + minFrameMs - performance.now());
+    if (!this.#open || this.#due) return;
+    this.#due = true;
     clearTimeout(this.#timer);
-    if (wait === 0) this.#draw();
+    const wait = this.#notBefore - performance.now();
+    if (wait <= 0) this.#draw();
     else this.#timer = setTimeout(() => this.#draw(), wait);
   }
 
   /** The last frame stays; the cursor stands below it. */
   close(): void {
     if (!this.#open) return;
-    this.#draw();
+    this.#draw(true);
     this.#restore();
     for (const undo of this.#undo.splice(0)) undo();
   }
 
-  #draw(): void {
+  #draw(last = false): void {
+    this.#due = false;
     clearTimeout(this.#timer);
     if (!this.#open) return;
-    this.#drawnAt = performance.now();
-    const { io } = this.#context;
-    const width = this.#context.width ?? 80;
-    const height = io.stdout.size()?.rows ?? 24;
-    const lines = this.#frame(width, Math.max(1, height - 1));
-    const up = this.#rowsAbove(width);
-    const text = `${up > 0 ? `\x1b[${up}A` : ''}\r${lines.map((line) => `\x1b[2K${line}\n`).join('')}\x1b[J`;
-    this.#lines = lines;
-    this.#width = width;
+    const began = performance.now();
+    const size = { columns: this.#context.width ?? 80, rows: this.#context.io.stdout.size()?.rows ?? 24 };
+    const { lines, shown } = watchFrame(this.#model, {
+      style: this.#context.style,
+      now: this.#context.now(),
+      size,
+      widths: this.#columnWidths,
+      last,
+    });
+    this.#shown = shown;
+    this.#write(this.#frames.next(lines, size, { last }));
+    const ended = performance.now();
+    this.#notBefore = ended + Math.max(minFrameMs, restFactor * (ended - began));
+    if (this.#open && !last) this.#tick();
+  }
+
+  /** Uptimes, times left and "3s ago" go on by themselves. */
+  #tick(): void {
+    const { views } = this.#model;
+    if (views.size === 0) return;
+    const living = [...views.values()].some((view) => isAlive(view.phase));
+    this.#timer = setTimeout(() => this.#draw(), living ? tickMs : 5 * tickMs).unref();
+  }
+
+  #write(text: string): void {
+    if (text === '' || !this.#open) return;
     try {
-      io.stdout.write(text);
+      this.#context.io.stdout.write(text);
     } catch (error) {
       if (!(error instanceof BrokenPipe)) throw error;
       this.#open = false;
-      return;
     }
-    const ticking = [...this.#model.views.values()].some((view) => isAlive(view.phase));
-    if (ticking) this.#timer = setTimeout(() => this.#draw(), maxFrameMs).unref();
-  }
-
-  #frame(width: number, height: number): readonly string[] {
-    const views = [...this.#model.views.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-    const { style } = this.#context;
-    if (views.length === 0) return [clip('no workers yet', width, style.ellipsis)];
-    const options = {
-      style,
-      now: this.#context.now(),
-      width,
-      samples: this.#model.samples,
-      widths: this.#columnWidths,
-    };
-    const lines = tableText(views, options).trimEnd().split('\n');
-    if (lines.length <= height) return lines;
-    const hidden = lines.length - (height - 1);
-    return [...lines.slice(0, height - 1), style.paint('dim', clip(`and ${hidden} more`, width, style.ellipsis))];
-  }
-
-  /** Rows that the last frame takes now: a terminal made narrower has broken its long lines. */
-  #rowsAbove(width: number): number {
-    if (width >= this.#width) return this.#lines.length;
-    return this.#lines.reduce((rows, line) => rows + Math.max(1, Math.ceil(displayWidth(line) / width)), 0);
   }
 
   #restore(): void {
-    if (!this.#open) return;
-    this.#open = false;
     clearTimeout(this.#timer);
-    try {
-      this.#context.io.stdout.write(finish);
-    } catch (error) {
-      if (!(error instanceof BrokenPipe)) throw error;
-    }
+    this.#write(this.#frames.leave());
+    this.#open = false;
   }
 }

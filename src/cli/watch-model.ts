@@ -10,6 +10,8 @@ const maxSamples = 64;
 export class WatchModel {
   readonly views = new Map<string, WorkerView>();
   readonly samples = new Map<string, Sample[]>();
+  /** Not heard of since events were lost: what is known of them may be out of date. */
+  readonly stale = new Set<string>();
   readonly #ends: boolean;
   readonly #seen = new Set<string>();
   #expected: readonly string[] | null = null;
@@ -30,8 +32,14 @@ export class WatchModel {
   }
 
   apply(event: WorkerEvent): void {
-    if (event.type === 'gap' || event.type === 'log') return;
+    if (event.type === 'log') return;
+    if (event.type === 'gap') {
+      for (const name of this.views.keys()) this.stale.add(name);
+      return;
+    }
     this.#seen.add(event.name);
+    // Only what names the whole worker makes up for what was lost.
+    if (event.type === 'snapshot' || event.type === 'phase') this.stale.delete(event.name);
     switch (event.type) {
       case 'snapshot':
       case 'phase':
@@ -44,12 +52,22 @@ export class WatchModel {
         this.#change(event, { ready: true });
         break;
       case 'removed':
-        this.views.delete(event.name);
-        this.samples.delete(event.name);
+        this.#drop(event.name);
         break;
       default:
         event satisfies never;
     }
+  }
+
+  /** The snapshots after a gap are complete: what they did not name is gone. */
+  settle(): void {
+    for (const name of this.stale) this.#drop(name);
+  }
+
+  #drop(name: string): void {
+    this.views.delete(name);
+    this.samples.delete(name);
+    this.stale.delete(name);
   }
 
   #change(event: WorkerEvent, change: Partial<WorkerView>): void {
