@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import { allWorkers, checkNames } from '../names.ts';
 import { eventText } from '../render/event.ts';
 import type { Verb } from '../run.ts';
+import type { Screen } from '../screen.ts';
 import { WatchModel } from '../watch-model.ts';
 
 export const watch: Verb = {
@@ -40,12 +41,14 @@ export const watch: Verb = {
     });
     meant.catch((error: unknown) => over.abort(error));
     try {
-      const usage =
-        screen === null ? null : refreshUsage(context, client, { names, model, redraw: () => screen.redraw(), signal });
-      usage?.catch(() => {});
+      let usage: Promise<void> | null = null;
       for await (const event of events) {
         model.apply(event);
         show(event);
+        if (screen !== null && usage === null) {
+          usage = refreshUsage(context, client, { screen, model, signal });
+          usage.catch(() => {});
+        }
         if (model.over) break;
       }
       await meant;
@@ -86,31 +89,41 @@ const linesOf = (context: Context, model: WatchModel) => {
 };
 
 const refreshEveryMs = 2000;
+const firstLookMs = 50;
 
 interface Refresh {
-  readonly names: readonly string[];
+  readonly screen: Screen;
   readonly model: WatchModel;
-  readonly redraw: () => void;
   readonly signal: AbortSignal;
 }
 
-/** CPU and memory are no events: a terminal asks for them. */
-const refreshUsage = async (
-  context: Context,
-  client: Client,
-  { names, model, redraw, signal }: Refresh,
-): Promise<void> => {
+/** CPU and memory are no events: a terminal asks for them, for the rows it shows and while one of them lives. */
+const refreshUsage = async (context: Context, client: Client, { screen, model, signal }: Refresh): Promise<void> => {
+  // The first events come all at once: one look at what they make.
+  await pause(firstLookMs, signal);
   while (!signal.aborted && !client.closed) {
-    if ([...model.views.values()].some((view) => isAlive(view.phase))) {
-      model.measure(
-        await allWorkers(context, names.length === 0 ? {} : { names: [...model.views.keys()] }).catch(() => []),
-      );
-      redraw();
-    }
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, refreshEveryMs);
-      timer.unref();
-      signal.addEventListener('abort', () => resolve(), { once: true });
+    const names = screen.shown.filter((name) => {
+      const view = model.views.get(name);
+      return view !== undefined && isAlive(view.phase);
     });
+    if (names.length > 0) {
+      model.measure(await allWorkers(context, { names }).catch(() => []));
+      screen.redraw();
+    }
+    await pause(refreshEveryMs, signal);
   }
 };
+
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    timer.unref();
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });
