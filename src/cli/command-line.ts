@@ -1,15 +1,15 @@
-/** commander: a verb's line read by its spec, its help, and mistakes told in our words. Loaded only when needed. */
+/** commander: a verb's line read by its spec, and mistakes told in our words. Loaded only when needed. */
 import { Command, Option } from 'commander';
 import { Args, globalOptions, type OptionSpec, type VerbSpec } from './args.ts';
 import { usage } from './values.ts';
 
-/** Help was asked for: here it is. */
+/** Help was asked for, among other words. */
 export class HelpAsked extends Error {
   override readonly name = 'HelpAsked';
-  readonly text: string;
-  constructor(text: string) {
+  readonly verb: string;
+  constructor(verb: string) {
     super('help was asked for');
-    this.text = text;
+    this.verb = verb;
   }
 }
 
@@ -27,28 +27,17 @@ const addOptions = (command: Command, options: readonly OptionSpec[], hidden: Re
 const build = (verb: string, spec: VerbSpec): Command => {
   const command = new Command(verb)
     .usage(spec.usage)
-    .summary(spec.summary)
-    .description(spec.details === undefined ? spec.summary : `${spec.summary}\n\n${spec.details}`)
     .helpOption('-h, --help', 'show this help')
     .allowExcessArguments(true)
     .argument('[words...]')
     .exitOverride()
-    .configureOutput({ writeOut: () => {}, writeErr: () => {} })
-    .configureHelp({ visibleArguments: () => [], helpWidth: 88, showGlobalOptions: false });
+    .configureOutput({ writeOut: () => {}, writeErr: () => {} });
   command.name(`workerctl ${verb}`);
   addOptions(command, spec.options, new Set());
   const own = new Set(command.options.map((option) => option.attributeName()));
   // A verb's own short flag (`logs -n`, `start -q`) stands before the global one.
   addOptions(command, globalOptions, own);
   return command;
-};
-
-/** Help is one page: what it is, how it is written, its flags, and examples to copy. */
-export const helpText = (verb: string, spec: VerbSpec): string => {
-  const command = build(verb, spec);
-  const text = command.helpInformation().replace(/\n(\s+-h, --help[^\n]*)/, '\n$1');
-  const examples = spec.examples.map(([line, what]) => `  $ ${line}\n      ${what}`).join('\n');
-  return `${text.trimEnd()}\n\nExamples:\n${examples}\n`;
 };
 
 export const parseLine = (verb: string, spec: VerbSpec, words: readonly string[]): Args => {
@@ -60,7 +49,7 @@ export const parseLine = (verb: string, spec: VerbSpec, words: readonly string[]
     command.parse([...own], { from: 'user' });
   } catch (error) {
     if (!(error instanceof Error) || !('code' in error)) throw error;
-    if (error.code === 'commander.helpDisplayed') throw new HelpAsked(helpText(verb, spec));
+    if (error.code === 'commander.helpDisplayed') throw new HelpAsked(verb);
     throw usage(`${plainMessage(error.message)}. See: workerctl ${verb} --help`);
   }
   const given = Object.fromEntries(

@@ -153,7 +153,7 @@ export class Context {
   }
 }
 
-const styleOf = (output: Output, env: Io['env'], when: 'auto' | 'always' | 'never'): Style => {
+export const styleOf = (output: Output, env: Io['env'], when: 'auto' | 'always' | 'never'): Style => {
   const noColor = env['NO_COLOR'] !== undefined && env['NO_COLOR'] !== '';
   const auto = output.isTty && !noColor && env['TERM'] !== 'dumb';
   return makeStyle({ colours: when === 'always' || (when === 'auto' && auto), unicode: takesUnicode(env) });

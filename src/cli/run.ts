@@ -4,7 +4,7 @@
  */
 import { WorkerdError } from '../shared/errors.ts';
 import { type Args, type FoundVerb, findVerb, nearest, readPlain, type VerbSpec } from './args.ts';
-import { Context, reportError } from './context.ts';
+import { Context, reportError, styleOf } from './context.ts';
 import { BrokenPipe, type Io } from './io.ts';
 import { makeStyle } from './render/style.ts';
 import { usage } from './values.ts';
@@ -61,6 +61,9 @@ export const run = async (argv: readonly string[], io: Io): Promise<number> => {
       void context.close();
     }
   } catch (error) {
+    if (error instanceof Error && error.name === 'HelpAsked' && 'verb' in error) {
+      return await showHelp(io, String(error.verb));
+    }
     return outcomeOf(error, report, interrupt.signal);
   } finally {
     ignore();
@@ -95,10 +98,6 @@ const outcomeOf = (
 ): number => {
   if (error instanceof BrokenPipe) return 0;
   if (error instanceof Interrupted || signal.aborted) return interruptedCode;
-  if (error instanceof Error && error.name === 'HelpAsked' && 'text' in error) {
-    report.io.stdout.write(String(error.text));
-    return 0;
-  }
   const known = error instanceof WorkerdError ? error : fault(error);
   try {
     reportError(report, known);
@@ -135,10 +134,21 @@ const showVersion = async (io: Io): Promise<number> => {
 };
 
 const showHelp = async (io: Io, verb: string | null): Promise<number> => {
-  if (verb !== null) {
-    const name = canonical(verb);
-    const { spec } = await load(name);
-    io.stdout.write((await import('./command-line.ts')).helpText(name, spec));
-  } else io.stdout.write((await import('./overview.ts')).overview);
+  const { helpText, overviewText } = await import('./help.ts');
+  const columns = Number(io.env['COLUMNS']);
+  const width = Number.isInteger(columns) && columns > 0 ? columns : (io.stdout.size()?.columns ?? plainWidth);
+  const page = { style: styleOf(io.stdout, io.env, 'auto'), width };
+  try {
+    if (verb === null) io.stdout.write(overviewText((await import('./overview.ts')).overview, page));
+    else {
+      const name = canonical(verb);
+      io.stdout.write(helpText(name, (await load(name)).spec, page));
+    }
+  } catch (error) {
+    if (!(error instanceof BrokenPipe)) throw error;
+  }
   return 0;
 };
+
+/** Of help that goes to a file or a pager. */
+const plainWidth = 88;

@@ -1,8 +1,8 @@
 /** Past runs as a table, newest first. Pure. */
-import type { RunView } from '../../shared/worker.ts';
-import { actorText } from './block.ts';
+import { type Actor, endedWell, type RunView } from '../../shared/worker.ts';
+import { type GridColumn, type GridRow, gridLines } from './grid.ts';
 import type { Style } from './style.ts';
-import { clip, displayWidth, durationText, exitText, oneLine, pad, stateText, timeText, valueText } from './text.ts';
+import { durationText, exitText, oneLine, shortExitText, stateText, timeText, valueText } from './text.ts';
 
 export interface HistoryOptions {
   readonly style: Style;
@@ -10,40 +10,57 @@ export interface HistoryOptions {
   readonly now: number;
 }
 
-const titles = ['RUN', 'STARTED', 'TOOK', 'ENDED', 'BY', 'LAST STATE'] as const;
+const columns: readonly GridColumn[] = [
+  { title: 'RUN', align: 'right', gives: 0 },
+  { title: 'STARTED', align: 'left', gives: 2 },
+  { title: 'TOOK', align: 'right', gives: 3, wants: 18 },
+  { title: 'ENDED', align: 'left', gives: 1, flexible: true },
+  { title: 'STARTED BY', align: 'left', gives: 5, wants: 18 },
+  { title: 'STOPPED BY', align: 'left', gives: 4, wants: 18 },
+  { title: 'LAST STATE', align: 'left', gives: 6, wants: 18 },
+];
+const noActor = '-';
 
-const cellsOf = (run: RunView, now: number): readonly string[] => {
+/** Who asked, in short: what they used, and as whom where that is another. */
+const byText = (actor: Actor | null): string => {
+  if (actor === null) return noActor;
+  if (actor.via !== null && actor.via !== '') return oneLine(actor.via);
+  return actor.pid === null ? (actor.uid === null ? noActor : `uid ${actor.uid}`) : `pid ${actor.pid}`;
+};
+
+const howOf = ({ exit, endedAt, reason, result }: RunView, short: boolean): string => {
+  if (exit === null) return endedAt === null ? 'running' : 'unknown';
+  const how = short ? shortExitText(exit) : exitText(exit);
+  const returned = exit.kind === 'returned' && result !== null ? ` ${valueText(result)}` : '';
+  const told = reason === null || how.includes(reason) || (reason === 'start-failed' && exit.kind === 'spawn-failed');
+  return `${how}${returned}${told ? '' : ` (${oneLine(reason)})`}`;
+};
+
+const rowOf = (run: RunView, { style, now }: HistoryOptions): GridRow => {
   const ended = run.endedAt === null ? now : Date.parse(run.endedAt);
-  const how = run.exit === null ? (run.endedAt === null ? 'running' : 'unknown') : exitText(run.exit);
-  const returned = run.exit?.kind === 'returned' && run.result !== null ? ` ${valueText(run.result)}` : '';
-  const reason = run.reason === null || how.includes(run.reason) ? '' : ` (${oneLine(run.reason)})`;
-  return [
-    String(run.generation),
-    run.startedAt === null ? '-' : timeText(run.startedAt),
-    run.startedAt === null ? '-' : durationText(ended - Date.parse(run.startedAt)),
-    `${how}${returned}${reason}`,
-    [actorText(run.startedBy), run.stoppedBy === null ? '' : `stopped: ${actorText(run.stoppedBy)}`]
-      .filter((part) => part !== '')
-      .join('; '),
-    clip(stateText(run.state), 60),
-  ];
+  const state = stateText(run.state);
+  return {
+    cells: [
+      String(run.generation),
+      run.startedAt === null ? noActor : timeText(run.startedAt),
+      run.startedAt === null ? noActor : durationText(ended - Date.parse(run.startedAt)),
+      howOf(run, false),
+      byText(run.startedBy),
+      byText(run.stoppedBy),
+      state === '' ? noActor : state,
+    ],
+    fit: () => howOf(run, true),
+    paint: (title, text) => {
+      if (title !== 'ENDED') return text.trim() === noActor ? style.paint('dim', text) : text;
+      if (run.exit === null) return style.paint('green', text);
+      return endedWell(run.exit) || run.stoppedBy !== null ? text : style.paint('red', text);
+    },
+  };
 };
 
-export const historyText = (runs: readonly RunView[], { style, width, now }: HistoryOptions): string => {
-  const rows = runs.map((run) => cellsOf(run, now));
-  const widths = titles.map((title, index) =>
-    Math.max(title.length, ...rows.map((row) => displayWidth(row[index] ?? ''))),
-  );
-  const line = (cells: readonly string[]): string => {
-    const text = cells
-      .map((cell, index) =>
-        index === titles.length - 1
-          ? cell
-          : pad(cell, widths[index] ?? 0, index === 0 || index === 2 ? 'right' : 'left'),
-      )
-      .join('  ')
-      .trimEnd();
-    return width === null ? text : clip(text, width, style.ellipsis);
-  };
-  return `${[style.paint('bold', line(titles)), ...rows.map(line)].join('\n')}\n`;
-};
+export const historyText = (runs: readonly RunView[], options: HistoryOptions): string =>
+  `${gridLines(
+    columns,
+    runs.map((run) => rowOf(run, options)),
+    options,
+  ).join('\n')}\n`;
