@@ -2,7 +2,6 @@
  * From argv to a verb and its words. The verb is found here; what stands around it is commander's business
  * (command-line.ts), but for a line that is written plainly, which is read here and so answered sooner.
  */
-import { editDistance } from '../shared/edit-distance.ts';
 import { usage } from './values.ts';
 
 export interface OptionSpec {
@@ -178,13 +177,4 @@ export const readPlain = (words: readonly string[], spec: VerbSpec): Args | null
   }
   const fits = operands.length >= spec.minOperands && operands.length <= spec.maxOperands;
   return fits ? new Args(options, operands, cut === -1 ? null : words.slice(cut + 1)) : null;
-};
-
-/** The nearest of `known`, where it is near enough to be what was meant. */
-export const nearest = (word: string, known: readonly string[]): string | null => {
-  const ranked = known
-    .map((name) => ({ name, distance: word.length > 64 ? word.length : editDistance(word, name) }))
-    .sort((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  return best !== undefined && best.distance <= Math.max(1, Math.floor(best.name.length / 2.5)) ? best.name : null;
 };

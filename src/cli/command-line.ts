@@ -58,7 +58,7 @@ export const parseLine = (verb: string, spec: VerbSpec, words: readonly string[]
     ),
   );
   const { args } = command;
-  if (args.length < spec.minOperands) throw usage(`${missing(spec)}. See: workerctl ${verb} --help`);
+  if (args.length < spec.minOperands) throw usage(`${missing(spec, args.length)}. See: workerctl ${verb} --help`);
   if (args.length > spec.maxOperands) {
     const extra = args[spec.maxOperands] ?? '';
     throw usage(`${JSON.stringify(extra)} is one argument too many${commandHint(spec, verb, args)}`);
@@ -66,11 +66,10 @@ export const parseLine = (verb: string, spec: VerbSpec, words: readonly string[]
   return new Args(given, args, rest);
 };
 
-const missing = (spec: VerbSpec): string => {
-  const operands = spec.usage.replace('[options]', '').trim();
-  return spec.minOperands === 1 && spec.maxOperands > 1
-    ? `${operands.split(/[ .]/)[0]} is missing`
-    : `what is missing: ${operands}`;
+/** The first operand that is not there; what stands in brackets may be left out. */
+const missing = (spec: VerbSpec, given: number): string => {
+  const operands = spec.usage.split(' ').filter((word) => !word.startsWith('['));
+  return `${(operands[given] ?? operands.at(-1) ?? 'a word').replace('...', '')} is missing`;
 };
 
 const commandHint = (spec: VerbSpec, verb: string, args: readonly string[]): string =>

@@ -9,6 +9,7 @@ import { WorkerdError } from '../shared/errors.ts';
 import { checkSocketPath, type Places, resolvePlaces } from '../shared/paths.ts';
 import type { Args } from './args.ts';
 import type { Io, Output } from './io.ts';
+import { type Asked, nextStep } from './next-step.ts';
 import { makeStyle, type Style, takesUnicode } from './render/style.ts';
 import { jsonText, printable } from './render/text.ts';
 import { parseChoice } from './values.ts';
@@ -53,6 +54,15 @@ export class Context {
     return this.#places;
   }
 
+  /** Where the daemon writes when nobody else takes what it says. */
+  get daemonLog(): string | undefined {
+    try {
+      return this.places.daemonLog;
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Columns of standard output's terminal; `null` where it is none. COLUMNS has the last word. */
   get width(): number | null {
     const size = this.io.stdout.size();
@@ -88,7 +98,8 @@ export class Context {
   /** An error of one among several names; the others go on. Returns its exit code. */
   fail(error: unknown): number {
     if (!(error instanceof WorkerdError)) throw error;
-    reportError(this, error);
+    const { io, json, errorStyle, verb, daemonLog } = this;
+    reportError({ io, json, errorStyle, verb, daemonLog }, error);
     return error.exitCode;
   }
 
@@ -161,12 +172,14 @@ export const styleOf = (output: Output, env: Io['env'], when: 'auto' | 'always' 
 
 /** On standard output as JSON, or on standard error in words. */
 export const reportError = (
-  { io, json, errorStyle }: Pick<Context, 'io' | 'json' | 'errorStyle'>,
+  { io, json, errorStyle, ...asked }: Pick<Context, 'io' | 'json' | 'errorStyle'> & Asked,
   error: WorkerdError,
 ): void => {
   if (json) {
     io.stdout.write(`${jsonText({ error: { code: error.code, message: error.message, data: error.data } })}\n`);
     return;
   }
-  io.stderr.write(`${errorStyle.paint('red', 'workerctl:')} ${printable(error.message)}\n`);
+  const next = nextStep(error, asked);
+  const message = next === '' ? error.message : `${error.message}${/[.!?]$/.test(error.message) ? '' : '.'} ${next}`;
+  io.stderr.write(`${errorStyle.paint('red', 'workerctl:')} ${printable(message)}\n`);
 };

@@ -3,11 +3,11 @@
  * when asked for, and only the asked one.
  */
 import { WorkerdError } from '../shared/errors.ts';
-import { type Args, type FoundVerb, findVerb, nearest, readPlain, type VerbSpec } from './args.ts';
+import { type Args, type FoundVerb, findVerb, readPlain, type VerbSpec } from './args.ts';
 import { Context, reportError, styleOf } from './context.ts';
 import { BrokenPipe, type Io } from './io.ts';
 import { makeStyle } from './render/style.ts';
-import { usage } from './values.ts';
+import { nearest, usage } from './values.ts';
 
 export interface Verb {
   readonly spec: VerbSpec;
@@ -37,8 +37,10 @@ const aliases: Readonly<Record<string, string>> = { ls: 'status', ps: 'status' }
 
 const interruptedCode = 130;
 
+type Report = Parameters<typeof reportError>[0];
+
 export const run = async (argv: readonly string[], io: Io): Promise<number> => {
-  let report: Pick<Context, 'io' | 'json' | 'errorStyle'> = {
+  let report: Report = {
     io,
     json: asksForJson(argv),
     errorStyle: makeStyle({ colours: false, unicode: true }),
@@ -52,6 +54,7 @@ export const run = async (argv: readonly string[], io: Io): Promise<number> => {
     if (found.verb === null && found.version) return await showVersion(io);
     const name = canonical(found.verb ?? 'status');
     const verb = await load(name);
+    report = { ...report, verb: name };
     const args = await readArgs(name, verb.spec, found);
     const context = new Context({ io, verb: name, args, signal: interrupt.signal });
     report = context;
@@ -91,11 +94,7 @@ const readArgs = async (name: string, spec: VerbSpec, { before, after }: FoundVe
   return spec.passesOn ? args.passingOn(before, after) : args;
 };
 
-const outcomeOf = (
-  error: unknown,
-  report: Pick<Context, 'io' | 'json' | 'errorStyle'>,
-  signal: AbortSignal,
-): number => {
+const outcomeOf = (error: unknown, report: Report, signal: AbortSignal): number => {
   if (error instanceof BrokenPipe) return 0;
   if (error instanceof Interrupted || signal.aborted) return interruptedCode;
   const known = error instanceof WorkerdError ? error : fault(error);

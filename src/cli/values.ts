@@ -1,4 +1,5 @@
 /** What people write on a command line, read strictly: durations, sizes, signals, times. Pure; a mistake is a usage error. */
+import { editDistance } from '../shared/edit-distance.ts';
 import { WorkerdError } from '../shared/errors.ts';
 
 export const usage = (message: string, details: Readonly<Record<string, unknown>> = {}): WorkerdError =>
@@ -63,7 +64,18 @@ export const parseSignal = (text: string, what: string, signals: Readonly<Record
 export const parseChoice = <T extends string>(text: string, flag: string, choices: readonly T[]): T => {
   const found = choices.find((choice) => choice === text);
   if (found !== undefined) return found;
-  throw usage(`${flag}: ${quoted(text)} is none of ${choices.join(', ')}`);
+  const near = nearest(text, choices);
+  const hint = near === null ? '' : `; did you mean ${near}?`;
+  throw usage(`${flag}: ${quoted(text)} is none of ${choices.join(', ')}${hint}`);
+};
+
+/** The nearest of `known`, where it is near enough to be what was meant. */
+export const nearest = (word: string, known: readonly string[]): string | null => {
+  const ranked = known
+    .map((name) => ({ name, distance: word.length > 64 ? word.length : editDistance(word, name) }))
+    .sort((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  return best !== undefined && best.distance <= Math.max(1, Math.floor(best.name.length / 2.5)) ? best.name : null;
 };
 
 const rfc3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/;

@@ -3,13 +3,13 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Args, findVerb, nearest, readPlain } from '../../src/cli/args.ts';
+import { type Args, findVerb, readPlain } from '../../src/cli/args.ts';
 import { parseLine } from '../../src/cli/command-line.ts';
 import { start } from '../../src/cli/commands/start.ts';
 import { stop } from '../../src/cli/commands/stop.ts';
 import { nameFrom } from '../../src/cli/definition.ts';
 import { parseEnvFile } from '../../src/cli/env-file.ts';
-import { pairsToObject, parseDuration, parseSignal, parseSize, parseTime } from '../../src/cli/values.ts';
+import { nearest, pairsToObject, parseDuration, parseSignal, parseSize, parseTime } from '../../src/cli/values.ts';
 import { cli } from './cli.ts';
 
 describe('durations', () => {
@@ -178,7 +178,7 @@ describe('mistakes are told, with exit code 2, before the daemon hears of them',
     [['logs', 'x', '-n', '-5'], '-n'],
     [['status', '--color', 'pink'], 'none of auto, always, never'],
     [['signal', 'x', 'NOPE'], 'is not a signal'],
-    [['rpc', 'status', '['], 'JSON is not valid JSON'],
+    [['rpc', 'status', '['], 'what follows METHOD is not valid JSON'],
     [['--nope', 'status'], 'unknown option'],
   ])('%j', async (argv, message) => {
     const { code, out, err } = await cli([...argv]);

@@ -327,9 +327,9 @@ test('past runs', () => {
     },
   ];
   expect(historyText(runs, { style: plain, width: null, now })).toMatchInlineSnapshot(`
-    "RUN  STARTED                TOOK  ENDED        BY                                                                             LAST STATE
-      2  2026-01-02 03:04:00    5.0s  running                                                                                     n=1
-      1  2026-01-02 03:02:35  1m 20s  exit code 0  workerctl start (uid 1000, pid 9); stopped: workerctl stop (uid 1000, pid 10)
+    "RUN  STARTED                TOOK  ENDED        STARTED BY       STOPPED BY      LAST STATE
+      2  2026-01-02 03:04:00    5.0s  running      -                -               n=1
+      1  2026-01-02 03:02:35  1m 20s  exit code 0  workerctl start  workerctl stop  -
     "
   `);
 });

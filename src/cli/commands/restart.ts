@@ -1,4 +1,5 @@
 /** `workerctl restart`: a fresh run from the current definition. */
+import type { RestartResult } from '../../shared/protocol.ts';
 import { forEachName, namesOrAll } from '../names.ts';
 import { runningText } from '../render/outcome.ts';
 import type { Verb } from '../run.ts';
@@ -30,9 +31,19 @@ export const restart: Verb = {
       return () => {
         if (context.json) context.result(result);
         else if (context.quiet) context.line(name);
-        else context.line(`${name}: ${runningText(result.outcome, result.worker)}`);
+        else context.line(`${name}: ${outcomeText(result)}`);
         return 0;
       };
     });
   },
+};
+
+/** Not waited for, it may still be on its way. */
+const outcomeText = ({ outcome, worker }: RestartResult): string => {
+  if (worker.phase === 'running') return runningText(outcome, worker);
+  return worker.phase === 'stopping'
+    ? 'stopping; it starts again at once'
+    : outcome === 'started'
+      ? 'starting'
+      : 'restarting';
 };

@@ -19,7 +19,7 @@ export const rpc: Verb = {
   },
   run: async (context, args) => {
     const [method = '', text] = args.operands;
-    const params = text === undefined ? {} : parseJson(text, 'JSON');
+    const params = text === undefined ? {} : parseJson(text, 'what follows METHOD');
     if (!isPlainObject(params) && !Array.isArray(params)) throw usage('params must be a JSON object');
     const client = await context.client();
     context.result(await client.request(method, params, { signal: context.signal }));
