@@ -45,7 +45,8 @@ export class Screen {
         }),
       );
     }
-    this.#undo.push(io.onSignal('SIGWINCH', () => this.redraw()));
+    // Node itself learns the new size from this signal, and perhaps after us.
+    this.#undo.push(io.onSignal('SIGWINCH', () => void setImmediate(() => this.redraw())));
     this.#undo.push(
       io.onSignal('SIGTSTP', () => {
         this.#write(this.#frames.leave());

@@ -223,7 +223,7 @@ describe('the block', () => {
         ],
       }),
     ).toMatchInlineSnapshot(`
-      "● counter running since 2026-01-02 03:03:03 (1m 2s ago)
+      "● counter running since 2026-01-02 03:03:03 (1m ago)
           progress  █████░░░░░░░░░░░░░░░  25%  1/4
              state  counter = 42
          left over  99 sleep 30

@@ -1,6 +1,6 @@
 /** One worker in short: its phase, progress and state, last exit and use, as cells of a table and words of a line. Pure. */
 import { isAlive, type WorkerView } from '../../shared/worker.ts';
-import { progressOf, progressText, rateOf, type Sample } from './progress.ts';
+import { progressOf, progressText, rateOf, type Sample, stalledAfterMs } from './progress.ts';
 import type { Style } from './style.ts';
 import {
   agoText,
@@ -85,7 +85,15 @@ const progressPart = (
   const own = samples?.get(view.name);
   const rate = alive ? rateOf(view, own, now) : null;
   const saidAt = own?.at(-1)?.at ?? now;
-  return progressText(progress, { style, alive, rate, steady, room, ageMs: Math.max(0, now - saidAt) });
+  const ageMs = now - saidAt;
+  return progressText(progress, {
+    style,
+    alive,
+    rate,
+    steady,
+    room,
+    ageMs: ageMs > stalledAfterMs ? 0 : Math.max(0, ageMs),
+  });
 };
 
 /** Where not all of it has room, what counts more: when it restarts, or how it ended. */
@@ -96,8 +104,10 @@ const endPart = (view: WorkerView, now: number, room: number): string => {
   const short =
     view.phase === 'backoff'
       ? [againText(view, now), againText(view, now).replace(/ \(.*/, '')]
-      : [howText(view), howText(view).replace('could not start: ', '')];
-  return [whole, ...short].find((text) => displayWidth(text) <= room) ?? short[1] ?? whole;
+      : view.reason === 'crash-loop'
+        ? [`${howText(view)}, gave up (crash-loop)`, 'gave up (crash-loop)', 'gave up']
+        : [howText(view), howText(view).replace('could not start: ', '')];
+  return [whole, ...short].find((text) => displayWidth(text) <= room) ?? short.at(-1) ?? whole;
 };
 
 const howText = ({ exit, result }: WorkerView): string => {

@@ -16,9 +16,7 @@ export const hintsFor = (view: WorkerView): readonly Hint[] => {
 const phaseHints = (view: WorkerView, name: string): readonly Hint[] => {
   const again = { why: 'start it again', command: `workerctl start ${name}` };
   if (isUnready(view)) {
-    return [
-      { why: 'it has not said yet that it is ready: ctx.ready(), or {"ready":true} on descriptor 3', command: null },
-    ];
+    return [{ why: 'it has to say that it is ready: ctx.ready(), or {"ready":true} on fd 3', command: null }];
   }
   if (view.phase === 'backoff') {
     return [
@@ -37,7 +35,7 @@ const phaseHints = (view: WorkerView, name: string): readonly Hint[] => {
   const log = { why: 'all that it wrote', command: `workerctl logs ${name}` };
   if (view.reason === 'crash-loop') {
     return [
-      { why: 'ten runs in a row ended within 10s each; how each ended', command: `workerctl history ${name}` },
+      { why: 'how each of ten short runs ended', command: `workerctl history ${name}` },
       log,
       { why: 'once that is mended', command: `workerctl start ${name}` },
     ];

@@ -29,7 +29,7 @@ export interface Sample {
 }
 
 /** Progress that has not moved for this long is slower than its samples say. */
-const stalledAfterMs = 3000;
+export const stalledAfterMs = 3000;
 
 /** Units a second over the samples; without enough of them over the whole run. */
 export const rateOf = (view: WorkerView, samples: readonly Sample[] = [], now: number | null = null): number | null => {

@@ -112,7 +112,8 @@ export const timeText = (at: string): string => {
 export const agoText = (at: string | null, now: number): string => {
   if (at === null) return '';
   const ms = now - Date.parse(at);
-  return ms < 1000 ? 'just now' : `${uptimeText(ms)} ago`;
+  // After a minute nobody counts seconds, and a line that does not change needs no redrawing.
+  return ms < 1000 ? 'just now' : `${uptimeText(ms).replace(/(?<=m) \d+s$/, '')} ago`;
 };
 
 /** How a run ended, in words. */
