@@ -62,11 +62,11 @@ export const summaryText = (view: WorkerView, options: SummaryOptions): string =
   let text = '';
   for (const part of parts) {
     const before = text === '' ? '' : ` ${style.dot} `;
-    const left = room - displayWidth(text + before);
+    const left = room === Infinity ? room : room - displayWidth(text + before);
     const own = part(left);
     if (own === '') continue;
     // A stump of a few letters says nothing.
-    if (text !== '' && left < Math.min(displayWidth(own), leastPart)) break;
+    if (text !== '' && left < leastPart && left < displayWidth(own)) break;
     text += before + clip(own, left, style.ellipsis);
   }
   return text;

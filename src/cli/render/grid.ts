@@ -3,7 +3,7 @@
  * screen that is redrawn none ever moves back. Pure.
  */
 import type { Style } from './style.ts';
-import { clip, displayWidth, pad } from './text.ts';
+import { clip, displayWidth } from './text.ts';
 
 export interface GridColumn {
   readonly title: string;
@@ -53,37 +53,43 @@ export const gridLines = (
   options: GridOptions,
 ): readonly string[] => {
   const { style, width } = options;
-  const natural = naturalWidths(columns, rows, options);
+  const cellWidths = rows.map(({ cells }) => cells.map(displayWidth));
+  const natural = naturalWidths(columns, cellWidths, options);
   const placed =
     width === null
       ? columns.map((column, index) => ({ column, index, width: natural[index] ?? 0 }))
       : place(columns, natural, width);
-  const line = (cellOf: (place: Place) => string, paint: (title: string, text: string) => string): string =>
+  const line = (
+    measured: (at: Place) => readonly [cell: string, width: number],
+    paint: (title: string, text: string) => string,
+  ): string =>
     placed
       .map((at, position) => {
-        const text = clip(cellOf(at), at.width, style.ellipsis);
+        const [cell, cellWidth] = measured(at);
+        const fits = cellWidth <= at.width;
+        const text = fits ? cell : clip(cell, at.width, style.ellipsis);
         const open = position === placed.length - 1 && at.column.align === 'left';
-        return paint(at.column.title, open ? text : pad(text, at.width, at.column.align === 'left' ? 'left' : 'right'));
+        const space = open ? '' : ' '.repeat(at.width - (fits ? cellWidth : displayWidth(text)));
+        return paint(at.column.title, at.column.align === 'left' ? text + space : space + text);
       })
       .join(gap);
-  return [
-    line(
-      ({ column }) => column.title,
-      (_title, text) => style.paint('bold', text),
-    ),
-    ...rows.map((row) =>
-      line(
-        (at) => {
-          const cell = row.cells[at.index] ?? '';
-          return at.column.flexible && row.fit !== undefined && displayWidth(cell) > at.width
-            ? row.fit(at.width)
-            : cell;
-        },
-        row.paint ?? ((_title, text) => text),
-      ),
-    ),
-  ];
+  const titles = line(
+    ({ column }) => [column.title, column.title.length],
+    (_title, text) => style.paint('bold', text),
+  );
+  const lines = rows.map((row, number) =>
+    line((at) => {
+      const cell = row.cells[at.index] ?? '';
+      const cellWidth = cellWidths[number]?.[at.index] ?? 0;
+      if (cellWidth <= at.width || !at.column.flexible || row.fit === undefined) return [cell, cellWidth];
+      const fitted = row.fit(at.width);
+      return [fitted, displayWidth(fitted)];
+    }, row.paint ?? unpainted),
+  );
+  return [titles, ...lines];
 };
+
+const unpainted = (_title: string, text: string): string => text;
 
 interface Place {
   readonly column: GridColumn;
@@ -93,12 +99,12 @@ interface Place {
 
 const naturalWidths = (
   columns: readonly GridColumn[],
-  rows: readonly GridRow[],
+  cellWidths: readonly (readonly number[])[],
   { width, widths }: GridOptions,
 ): readonly number[] =>
   columns.map(({ title, least = 0, flexible }, index) => {
     let own = title.length;
-    for (const row of rows) own = Math.max(own, displayWidth(row.cells[index] ?? ''));
+    for (const row of cellWidths) own = Math.max(own, row[index] ?? 0);
     if (flexible && width === null) own = Math.min(own, mostInPipe);
     if (widths === undefined) return own;
     if (flexible) own = Math.ceil(own / growStep) * growStep;

@@ -74,8 +74,8 @@ export interface ProgressOptions {
 /** `██████░░░░  62%  620/1000 files  41/s  ETA 9s`; rate and ETA only while it goes on. */
 export const progressText = (progress: Progress, options: ProgressOptions): string => {
   const forms = formsOf(progress, options);
-  const fits = forms.find((form) => displayWidth(form) <= (options.room ?? Infinity));
-  return fits ?? forms.at(-1) ?? '';
+  const { room = Infinity } = options;
+  return forms.find((form) => room === Infinity || displayWidth(form) <= room) ?? forms.at(-1) ?? '';
 };
 
 /** `ETA 59m 59s` has its place on a screen from the start, so that what is shown does not change with it. */

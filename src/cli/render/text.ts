@@ -32,38 +32,47 @@ const wide =
   /[\u1100-\u115f\u2329\u232a\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{16fe0}-\u{18aff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}]|(?![\u{1f1e6}-\u{1f1ff}])\p{Emoji_Presentation}/u;
 /** None: marks on what stands before them, vowels and endings of a Hangul syllable, joiners. */
 const nothing = /[\p{Mn}\p{Me}\u1160-\u11ff\u200b-\u200d\u2060-\u2064\ufeff]/u;
-const joiner = '\u200d';
+const joiner = 0x200d;
 const colours = /\x1b\[[0-9;:]*m/g;
 const isAscii = (text: string): boolean => /^[\x20-\x7e]*$/.test(text);
 
-/** Each character with the columns it adds; what a joiner ties to the one before it adds none. */
-function* columnsOf(text: string): Generator<readonly [char: string, columns: number]> {
+/** One column for certain, and met in every table: asked before the properties of Unicode, which cost more. */
+const isPlain = (code: number): boolean =>
+  (code >= 0x20 && code < 0x300) ||
+  (code >= 0x2010 && code <= 0x2027) ||
+  (code >= 0x2190 && code <= 0x21ff) ||
+  (code >= 0x2500 && code <= 0x25fc);
+
+const columnsOf = (char: string): number => (nothing.test(char) ? 0 : wide.test(char) ? 2 : 1);
+
+/** How many characters from the start take at most `room` columns, and how many they take; colours are not known here. */
+const measure = (text: string, room: number): { readonly end: number; readonly width: number } => {
+  let width = 0;
   let joined = false;
-  for (const char of text) {
-    yield [char, joined || nothing.test(char) ? 0 : wide.test(char) ? 2 : 1];
-    joined = char === joiner;
+  let end = 0;
+  while (end < text.length) {
+    const code = text.codePointAt(end) ?? 0;
+    const length = code > 0xffff ? 2 : 1;
+    // What a joiner ties to the one before it adds nothing.
+    const columns = joined ? 0 : isPlain(code) ? 1 : columnsOf(text.slice(end, end + length));
+    if (width + columns > room) break;
+    width += columns;
+    end += length;
+    joined = code === joiner;
   }
-}
+  return { end, width };
+};
 
 /** Columns that the text takes on a terminal; colours take none. */
 export const displayWidth = (text: string): number => {
   if (isAscii(text)) return text.length;
-  let width = 0;
-  for (const [, columns] of columnsOf(text.replace(colours, ''))) width += columns;
-  return width;
+  return measure(text.includes('\x1b') ? text.replace(colours, '') : text, Infinity).width;
 };
 
 /** Cut to at most `width` columns, with an ellipsis where something went. The text has no colours yet. */
 export const clip = (text: string, width: number, ellipsis = '…'): string => {
-  if (displayWidth(text) <= width) return text;
-  const room = Math.max(0, width - ellipsis.length);
-  let kept = '';
-  let used = 0;
-  for (const [char, columns] of columnsOf(text)) {
-    if (used + columns > room) break;
-    kept += char;
-    used += columns;
-  }
+  if (width === Infinity || displayWidth(text) <= width) return text;
+  const kept = text.slice(0, measure(text, Math.max(0, width - ellipsis.length)).end);
   return width < ellipsis.length ? kept : kept + ellipsis;
 };
 
