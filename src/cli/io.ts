@@ -53,8 +53,9 @@ const makeOutput = (fd: 1 | 2): Output => ({
   isTty: isTerminal(fd),
   size() {
     if (!this.isTty) return null;
-    const { columns = 80, rows = 24 } = fd === 1 ? process.stdout : process.stderr;
-    return { columns, rows };
+    const { columns, rows } = fd === 1 ? process.stdout : process.stderr;
+    // A terminal that nobody told its size says 0.
+    return { columns: columns || 80, rows: rows || 24 };
   },
   write(data) {
     let rest: Uint8Array = typeof data === 'string' ? Buffer.from(data) : data;
