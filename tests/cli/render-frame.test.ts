@@ -31,7 +31,7 @@ describe('frames on a terminal', () => {
     frames.next(['one', 'two', 'three'], size);
     expect(frames.next(['one', 'two', 'three'], size)).toBe('');
     expect(frames.next(['one', 'TWO', 'three'], size)).toBe(
-      '\x1b[?2026h\r\x1b[3A\r\nTWO\x1b[K\r\n\r\n\x1b[J\x1b[?2026l',
+      '\x1b[?2026h\r\x1b[3A\x1b[1BTWO\x1b[K\r\n\x1b[1B\x1b[J\x1b[?2026l',
     );
   });
 

@@ -43,6 +43,9 @@ export class Terminal {
       case 'A':
         this.#row = Math.max(0, this.#row - count);
         return;
+      case 'B':
+        this.#row = Math.min(this.#rows - 1, this.#row + count);
+        return;
       case 'H':
         this.#row = 0;
         this.#column = 0;

@@ -47,10 +47,15 @@ export class Frames {
     this.#lines = lines;
     if (unchanged) return '';
     let text = anew ? '\x1b[H\x1b[J' : `\r${old.length === 0 ? '' : `\x1b[${old.length}A`}`;
+    let skipped = 0;
     for (const [at, line] of lines.entries()) {
-      if (wholly || line !== old[at]) text += written(line, size.columns);
-      text += '\r\n';
+      if (!wholly && line === old[at]) skipped += 1;
+      else {
+        text += `${down(skipped)}${written(line, size.columns)}\r\n`;
+        skipped = 0;
+      }
     }
+    text += down(skipped);
     // Below it stands what a longer frame left, and what was typed meanwhile.
     return `${together.begin}${text}\x1b[J${together.end}`;
   }
@@ -61,6 +66,9 @@ export class Frames {
     return this.#scattered;
   }
 }
+
+/** Over lines that stay as they are; there the cursor is at their begin, and they are on the screen. */
+const down = (rows: number): string => (rows === 0 ? '' : `\x1b[${rows}B`);
 
 /** A line over whatever stood there. Behind one that fills the row there is nothing to clear, and clearing would bite it. */
 const written = (line: string, columns: number): string => (displayWidth(line) < columns ? `${line}\x1b[K` : line);
