@@ -1,5 +1,5 @@
 /** One worker as a block: what `status NAME` tells a person. Pure. */
-import { type Actor, isAlive, isModule, type WorkerView } from '../../shared/worker.ts';
+import { type Actor, isAlive, isModule, type Json, type JsonObject, type WorkerView } from '../../shared/worker.ts';
 import { againText, cpuText, isUnready, memoryText, none } from './cells.ts';
 import { hintsFor } from './hints.ts';
 import { progressOf, progressText, rateOf } from './progress.ts';
@@ -150,13 +150,15 @@ const stateRows = (view: WorkerView, { style, now }: BlockOptions, room: number)
         : progressText(progress, { style, alive, rate: alive ? rateOf(view) : null, barWidth, ageMs, room }),
     ],
     ...labelled('state', stateLines(state, { room, most: mostStateLines, whole })),
-    ...(typeof view.result === 'object' && view.result !== null && !Array.isArray(view.result)
-      ? labelled(
-          'result',
-          stateLines(view.result as NonNullable<WorkerView['state']>, { room, most: mostStateLines, whole }),
-        )
-      : labelled('result', view.result === null ? [] : [valueText(view.result)])),
+    ...labelled('result', resultLines(view.result, room, whole)),
   ];
+};
+
+const resultLines = (result: Json, room: number, whole: string): readonly string[] => {
+  if (result === null) return [];
+  const line = valueText(result);
+  if (displayWidth(line) <= room || typeof result !== 'object' || Array.isArray(result)) return [line];
+  return stateLines(result as JsonObject, { room, most: mostStateLines, whole });
 };
 
 const leftoverRows = ({ leftovers }: WorkerView): readonly Row[] =>
