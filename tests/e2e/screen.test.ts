@@ -17,6 +17,7 @@ const open = async (box: Sandbox, size: { columns: number; rows: number }): Prom
 
 /** The shell says how the last command ended, on a line of its own. */
 const exitCode = async (tmux: Tmux): Promise<number> => {
+  await eventually(() => tmux.screen().trimEnd().endsWith(prompt), { what: 'the prompt is back' });
   tmux.type('echo "left:$?"');
   return eventually(() => {
     const code = /^left:(\d+)$/m.exec(tmux.screen())?.[1];
@@ -125,13 +126,17 @@ test.skipIf(!hasTmux)('colours only where they are wanted, plain signs without U
   await using box = new Sandbox();
   await box.workerctl(['start', '-n', 'import', join(fixtures, 'makes-progress.mjs')]);
   using tmux = await open(box, { columns: 100, rows: 14 });
+  let shown = 0;
   const shows = async (line: string, what: RegExp): Promise<string> => {
-    tmux.type(`clear; ${line}`);
-    return eventually(() => {
-      const text = tmux.screen({ colours: true });
-      return what.test(text) && text;
-    });
+    shown += 1;
+    const end = `end-${shown}`;
+    tmux.type(`clear; ${line}; echo ${end}`);
+    const text = () => tmux.screen({ colours: true });
+    await eventually(() => text().split('\n').includes(end), { what: line });
+    expect(text()).toMatch(what);
+    return text();
   };
+  await eventually(async () => (await box.status('import')).state !== null, { what: 'progress' });
   expect(await shows(`${programs} ls`, /import.*%/)).toContain('\x1b[32mrunning');
   expect(await shows(`NO_COLOR=1 ${programs} ls`, /import.*%/)).not.toContain('\x1b[32m');
   expect(await shows(`TERM=dumb ${programs} ls`, /import.*%/)).not.toContain('\x1b[32m');
