@@ -10,7 +10,7 @@ const maxSamples = 64;
 export class WatchModel {
   readonly views = new Map<string, WorkerView>();
   readonly samples = new Map<string, Sample[]>();
-  /** Not heard of since events were lost: what is known of them may be out of date. */
+  /** Not heard of since events were lost: out of date, or gone, which the client then tells as `removed`. */
   readonly stale = new Set<string>();
   readonly #ends: boolean;
   readonly #seen = new Set<string>();
@@ -57,11 +57,6 @@ export class WatchModel {
       default:
         event satisfies never;
     }
-  }
-
-  /** The snapshots after a gap are complete: what they did not name is gone. */
-  settle(): void {
-    for (const name of this.stale) this.#drop(name);
   }
 
   #drop(name: string): void {
