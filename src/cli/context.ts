@@ -29,6 +29,8 @@ export class Context {
   readonly socket: string | undefined;
   /** Set by Ctrl-C; what waits ends with exit code 130. */
   readonly signal: AbortSignal;
+  /** Takes what is said while a screen is open: a line beside it would shift all that is drawn. */
+  onScreen: ((text: string) => void) | null = null;
   readonly #noAutostart: boolean;
   #places: Places | null = null;
   #client: Promise<Client> | null = null;
@@ -85,9 +87,11 @@ export class Context {
     this.line(jsonText(value));
   }
 
-  /** Talk, on standard error; `-q` wants none. */
+  /** Talk, on standard error, or on the screen that is drawn on the same terminal; `-q` wants none. */
   note(text: string): void {
-    if (!this.quiet) this.io.stderr.write(`workerctl: ${printable(text)}\n`);
+    if (this.quiet) return;
+    if (this.onScreen !== null && this.io.stderr.isTty) this.onScreen(printable(text));
+    else this.io.stderr.write(`workerctl: ${printable(text)}\n`);
   }
 
   /** The result in words: nothing with `-q`, and nothing with `--json`, which has its own. */

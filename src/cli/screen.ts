@@ -26,12 +26,21 @@ export class Screen {
   #notBefore = -Infinity;
   #open = true;
   #shown: readonly string[] = [];
+  /** What was said last, until something happens. */
+  #notice: string | null = null;
 
   constructor(context: Context, model: WatchModel) {
     this.#context = context;
     this.#model = model;
     const { io } = context;
     this.#write(this.#frames.enter());
+    context.onScreen = (text) => {
+      this.#notice = text;
+      this.redraw();
+    };
+    this.#undo.push(() => {
+      context.onScreen = null;
+    });
     this.#undo.push(io.onExit(() => this.#restore()));
     for (const [signal, number] of [
       ['SIGHUP', 1],
@@ -67,6 +76,12 @@ export class Screen {
     return this.#shown;
   }
 
+  /** Something happened: what was said before is over. */
+  changed(): void {
+    this.#notice = null;
+    this.redraw();
+  }
+
   /** Draws soon; however often it is asked. */
   redraw(): void {
     if (!this.#open || this.#due) return;
@@ -96,6 +111,7 @@ export class Screen {
       now: this.#context.now(),
       size,
       widths: this.#columnWidths,
+      notice: this.#notice,
       last,
     });
     this.#shown = shown;

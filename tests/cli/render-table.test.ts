@@ -254,6 +254,16 @@ describe('what watch shows', () => {
     expect(frame([], 2).lines).toEqual(['no workers yet · start one with: workerctl start -- COMMAND']);
   });
 
+  test('what is said stands below the table, and takes a row of it', () => {
+    const options = { style: plain, now, widths: new Map<string, number>(), notice: 'the daemon went away' };
+    const { lines } = watchFrame(watched(situations), { ...options, size: { columns: 90, rows: 9 } });
+    expect(lines).toHaveLength(8);
+    expect(lines.slice(-2)).toEqual(['and 4 more: 3 failed, 1 stopped', 'the daemon went away']);
+    expect(watchFrame(watched(situations), { ...options, size: { columns: 90, rows: 2 } }).lines).toEqual([
+      'the daemon went away',
+    ]);
+  });
+
   test('columns stand still while numbers change', () => {
     const widths = new Map<string, number>();
     const draw = (view: WorkerView) =>

@@ -33,7 +33,7 @@ export const watch: Verb = {
     const signal = AbortSignal.any([context.signal, over.signal]);
     const events = client.watch(names.length === 0 ? {} : { names }, { signal });
     const screen = await openScreen(context, model);
-    const show = screen === null ? linesOf(context, model) : () => screen.redraw();
+    const show = screen === null ? linesOf(context, model) : () => screen.changed();
     // Asked beside the subscription: which workers were meant, and whether there are such at all.
     const meant = meantWorkers(context, names).then((workers) => {
       model.expect(workers);

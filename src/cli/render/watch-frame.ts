@@ -20,6 +20,8 @@ export interface WatchFrameOptions {
   readonly size: Size;
   /** Kept from frame to frame: columns grow, and never shrink. */
   readonly widths: Map<string, number>;
+  /** Said below the table. */
+  readonly notice?: string | null;
   /** The frame that stays when `watch` has ended. */
   readonly last?: boolean;
 }
@@ -33,7 +35,15 @@ export interface WatchFrame {
 const leastRowsForTotals = 8;
 const byName = (a: WorkerView, b: WorkerView): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 
-export const watchFrame = ({ views, samples, stale }: Watched, options: WatchFrameOptions): WatchFrame => {
+export const watchFrame = (watched: Watched, options: WatchFrameOptions): WatchFrame => {
+  const { style, size, notice = null } = options;
+  if (notice === null) return tableFrame(watched, options);
+  const above = tableFrame(watched, { ...options, size: { ...size, rows: Math.max(2, size.rows - 1) } });
+  const line = style.paint('yellow', clip(notice, size.columns, style.ellipsis));
+  return size.rows < 3 ? { ...above, lines: [line] } : { ...above, lines: [...above.lines, line] };
+};
+
+const tableFrame = ({ views, samples, stale }: Watched, options: WatchFrameOptions): WatchFrame => {
   const { style, now, size, widths, last = false } = options;
   const width = size.columns;
   // The cursor stands in the last row.
