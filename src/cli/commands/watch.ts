@@ -90,6 +90,7 @@ const linesOf = (context: Context, model: WatchModel) => {
 
 const refreshEveryMs = 2000;
 const firstLookMs = 50;
+const fewWorkers = 100;
 
 interface Refresh {
   readonly screen: Screen;
@@ -102,7 +103,9 @@ const refreshUsage = async (context: Context, client: Client, { screen, model, s
   // The first events come all at once: one look at what they make.
   await pause(firstLookMs, signal);
   while (!signal.aborted && !client.closed) {
-    const names = screen.shown.filter((name) => {
+    // Of a few all: which of them have a row is known a frame later.
+    const asked = model.views.size <= fewWorkers ? [...model.views.keys()] : screen.shown;
+    const names = asked.filter((name) => {
       const view = model.views.get(name);
       return view !== undefined && isAlive(view.phase);
     });
