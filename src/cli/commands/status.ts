@@ -4,7 +4,6 @@ import { isGlob } from '../../shared/glob.ts';
 import type { WorkerView } from '../../shared/worker.ts';
 import type { Context } from '../context.ts';
 import { allWorkers, checkNames } from '../names.ts';
-import { tableText } from '../render/table.ts';
 import { oneLine } from '../render/text.ts';
 import type { Verb } from '../run.ts';
 
@@ -78,6 +77,8 @@ const show = async (
     const { showBlock } = await import('../status-block.ts');
     await showBlock(context, only, showEnv);
   } else if (workers.length > 0) {
+    // Not loaded by `--json`, which is what scripts call often.
+    const { tableText } = await import('../render/table.ts');
     context.io.stdout.write(tableText(workers, { style: context.style, now: context.now(), width: context.width }));
   } else if (names.length > 0) context.note('no worker matches');
   else context.note('there are no workers. Start one with: workerctl start -- COMMAND');

@@ -27,11 +27,21 @@ export const jsonText = (value: unknown): string =>
 /** As `printable`, for a cell: one line, whatever was in it. */
 export const oneLine = (text: string): string => printable(text.replace(/[\n\t]/g, ' '));
 
-/** Two columns, as terminals count them: East Asian wide and full-width forms, and signs that are pictures by default. */
-const wide =
-  /[\u1100-\u115f\u2329\u232a\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{16fe0}-\u{18aff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}]|(?![\u{1f1e6}-\u{1f1ff}])\p{Emoji_Presentation}/u;
-/** None: marks on what stands before them, vowels and endings of a Hangul syllable, joiners. */
-const nothing = /[\p{Mn}\p{Me}\u1160-\u11ff\u200b-\u200d\u2060-\u2064\ufeff]/u;
+interface WidthPatterns {
+  /** Two columns, as terminals count them: East Asian wide and full-width forms, and signs that are pictures by default. */
+  readonly wide: RegExp;
+  /** None: marks on what stands before them, vowels and endings of a Hangul syllable, joiners. */
+  readonly nothing: RegExp;
+}
+let patterns: WidthPatterns | null = null;
+/** Made when first needed: their properties of Unicode are slow to read, and most output is ASCII. */
+const widthPatterns = (): WidthPatterns => {
+  patterns ??= {
+    wide: /[\u1100-\u115f\u2329\u232a\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{16fe0}-\u{18aff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}]|(?![\u{1f1e6}-\u{1f1ff}])\p{Emoji_Presentation}/u,
+    nothing: /[\p{Mn}\p{Me}\u1160-\u11ff\u200b-\u200d\u2060-\u2064\ufeff]/u,
+  };
+  return patterns;
+};
 const joiner = 0x200d;
 const colours = /\x1b\[[0-9;:]*m/g;
 const isAscii = (text: string): boolean => /^[\x20-\x7e]*$/.test(text);
@@ -43,7 +53,10 @@ const isPlain = (code: number): boolean =>
   (code >= 0x2190 && code <= 0x21ff) ||
   (code >= 0x2500 && code <= 0x25fc);
 
-const columnsOf = (char: string): number => (nothing.test(char) ? 0 : wide.test(char) ? 2 : 1);
+const columnsOf = (char: string): number => {
+  const { wide, nothing } = widthPatterns();
+  return nothing.test(char) ? 0 : wide.test(char) ? 2 : 1;
+};
 
 /** How many characters from the start take at most `room` columns, and how many they take; colours are not known here. */
 const measure = (text: string, room: number): { readonly end: number; readonly width: number } => {
