@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- NAME… --rounds N]`: ratios within one run, for people to read. Nothing here passes or fails.
+ * `npm run bench [-- NAME… --rounds N --seconds N]`: ratios within one run, for people to read. Nothing here passes or fails.
  */
 import { parseArgs } from 'node:util';
 
@@ -7,21 +7,27 @@ const suites = {
   cli: () => import('./cli.ts'),
   'start-stop': () => import('./start-stop.ts'),
   'crash-restart': () => import('./crash-restart.ts'),
+  'fan-out': () => import('./fan-out.ts'),
+  rpc: () => import('./rpc.ts'),
+  many: () => import('./many.ts'),
+  idle: () => import('./idle.ts'),
 } as const;
 type SuiteName = keyof typeof suites;
 const isSuite = (name: string): name is SuiteName => Object.hasOwn(suites, name);
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '25' } },
+  options: { rounds: { type: 'string', default: '25' }, seconds: { type: 'string', default: '60' } },
 });
 const rounds = Number(values.rounds);
+const seconds = Number(values.seconds);
+const isCount = (number: number) => Number.isSafeInteger(number) && number >= 1;
 const names = positionals.length === 0 ? (Object.keys(suites) as SuiteName[]) : positionals.filter(isSuite);
 const unknown = positionals.filter((name) => !isSuite(name));
-if (unknown.length > 0 || !Number.isSafeInteger(rounds) || rounds < 1) {
-  console.error(`usage: npm run bench [-- ${Object.keys(suites).join('|')} … --rounds N]`);
+if (unknown.length > 0 || !isCount(rounds) || !isCount(seconds)) {
+  console.error(`usage: npm run bench [-- ${Object.keys(suites).join('|')} … --rounds N --seconds N]`);
   process.exitCode = 2;
 } else {
   console.log(`Node ${process.version}, ${rounds} rounds; ratios hold within one run, absolute times do not`);
-  for (const name of names) await (await suites[name]()).run(rounds);
+  for (const name of names) await (await suites[name]()).run(rounds, seconds);
 }
