@@ -277,15 +277,16 @@ export class Daemon {
 
   #control(): DaemonControl {
     const { places, version } = this.#options;
+    const info = {
+      version,
+      protocol: protocolVersion,
+      pid: process.pid,
+      home: places.home,
+      socket: places.socket,
+      startedAt: timestamp(this.#startedAt) ?? '',
+    };
     return {
-      info: () => ({
-        version,
-        protocol: protocolVersion,
-        pid: process.pid,
-        home: places.home,
-        socket: places.socket,
-        startedAt: timestamp(this.#startedAt) ?? '',
-      }),
+      info: () => info,
       stop: async (keepWorkers, by) => {
         await this.stop(keepWorkers, by);
         this.finish('stop');

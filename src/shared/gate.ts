@@ -37,9 +37,11 @@ export class Gate<S> {
     this.#known = new Set(Object.keys(options.methods));
     this.#isHeld = options.isHeld ?? (() => false);
     for (const [method, handler] of Object.entries(options.methods)) {
-      this.#server.addMethod(method, async (params: unknown, session: S) => {
+      // The whole answer, not only its result: what the library would wrap around a result costs as much as all else.
+      this.#server.addMethodAdvanced(method, async ({ id, params }, session: S) => {
         try {
-          return await handler(params, session);
+          const result: unknown = await handler(params, session);
+          return id === undefined ? null : { jsonrpc: '2.0', id, result: result === undefined ? null : result };
         } catch (error) {
           if (error instanceof WorkerdError) throw error;
           throw new WorkerdError('internal', 'internal error', { logId: options.onFault(method, error) });

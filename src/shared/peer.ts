@@ -237,8 +237,9 @@ export class Peer<S = undefined> {
   #serve(message: unknown, gate: Gate<S>): void {
     const { elements, batch } = gate.admit(message);
     const [only] = elements;
-    if (!batch && only?.kind === 'answer') {
-      this.send(JSON.stringify(only.response));
+    if (!batch && only !== undefined) {
+      if (only.kind === 'answer') this.send(JSON.stringify(only.response));
+      else void this.#serveOne(only, gate);
       return;
     }
     this.#unanswered += 1;
@@ -247,10 +248,18 @@ export class Peer<S = undefined> {
     );
     void Promise.all(answers).then((all) => {
       const due = all.filter((answer) => answer !== null).map(encodeAnswer);
-      if (due.length > 0) this.send(batch ? `[${due.join(',')}]` : due.join(''));
+      if (due.length > 0) this.send(`[${due.join(',')}]`);
       this.#unanswered -= 1;
       this.#pump();
     });
+  }
+
+  async #serveOne(admitted: Admitted & { kind: 'call' }, gate: Gate<S>): Promise<void> {
+    this.#unanswered += 1;
+    const answer = await this.#carryOut(admitted, gate);
+    if (answer !== null) this.send(encodeAnswer(answer));
+    this.#unanswered -= 1;
+    this.#pump();
   }
 
   async #carryOut(admitted: Admitted & { kind: 'call' }, gate: Gate<S>): Promise<JSONRPCResponse | null> {
