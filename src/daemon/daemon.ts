@@ -118,7 +118,7 @@ export class Daemon {
       places,
       command: options.externalShim
         ? null
-        : [...options.node, youngHeap, join(options.programs, 'shim.cjs'), '--home', places.home, '--ready-fd', '3'],
+        : [...options.node, ...shimFlags, join(options.programs, 'shim.cjs'), '--home', places.home, '--ready-fd', '3'],
       env: helperEnv,
       clock,
       log,
@@ -356,8 +356,8 @@ export class Daemon {
   }
 }
 
-/** Of the shim, which lives for months: V8 by itself lets the young generation grow to some 100 MB, and keeps it. */
-export const youngHeap = '--max-semi-space-size=2';
+/** As the daemon's (launch.ts), and a smaller young generation still: it makes little garbage, and forks all it has. */
+export const shimFlags: readonly string[] = ['--max-semi-space-size=1', '--v8-pool-size=1'];
 const shimEndMs = 5000;
 const shimLookMs = 10;
 /** With an external shim: how long to wait for it before serving without. */

@@ -10,7 +10,7 @@ import { WorkerdError } from '../shared/errors.ts';
 import { type Places, resolvePlaces } from '../shared/paths.ts';
 import type { Actor } from '../shared/worker.ts';
 import { type ControlOptions, runRestart, runStatus, runStop, startDetached } from './control.ts';
-import { Daemon, rotateDaemonLog, youngHeap } from './daemon.ts';
+import { Daemon, rotateDaemonLog, shimFlags } from './daemon.ts';
 import { acquireLock, prepareHome } from './instance.ts';
 import { createLog } from './log.ts';
 import { connectServiceManager } from './service-manager.ts';
@@ -282,7 +282,7 @@ const runShim = async (places: Places): Promise<number> => {
   process.umask(0o077);
   prepareHome(places);
   process.removeAllListeners('warning');
-  const argv = [process.execPath, '--disable-sigusr1', youngHeap, join(programs, 'shim.cjs'), '--home', places.home];
+  const argv = [process.execPath, '--disable-sigusr1', ...shimFlags, join(programs, 'shim.cjs'), '--home', places.home];
   process.execve?.(process.execPath, argv, process.env);
   return 125;
 };

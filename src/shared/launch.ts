@@ -21,6 +21,11 @@ export type Readiness =
   | { readonly kind: 'running' }
   | { readonly kind: 'failed'; readonly why: string };
 
+/**
+ * It lives for months: V8 by itself lets the young generation grow to some 100 MB, and keeps it, and starts a helper
+ * thread for every core, each with memory of its own. 1 MiB instead of 2 saves 2 MiB, and a fifth of the round trips.
+ */
+const memoryFlags = ['--max-semi-space-size=2', '--v8-pool-size=1'];
 /** A first start makes directories and a database; on a busy machine that takes its time. */
 const readyWithinMs = 20_000;
 
@@ -50,7 +55,7 @@ export const launchDaemon = async ({ places, program, env, signal }: LaunchOptio
   const { spawn } = process.getBuiltinModule('node:child_process');
   closeInherited(undefined);
   const where = ['--home', places.home, '--socket', places.socket];
-  const argv = [process.execPath, '--disable-sigusr1', program, 'start', '--background', ...where];
+  const argv = [process.execPath, '--disable-sigusr1', ...memoryFlags, program, 'start', '--background', ...where];
   argv.push('--ready-fd', '3', ...callersOpenFiles());
   const child = spawn('/bin/sh', ['-c', '"$@" </dev/null >/dev/null 2>&1 &', 'sh', ...argv], {
     cwd: '/',

@@ -23,7 +23,7 @@ export interface RunHooks {
 const maxEarlyBytes = 1024 * 1024;
 
 export class Run {
-  readonly order: SpawnParams;
+  order: SpawnParams;
   readonly channels: Channels;
   readonly #hooks: RunHooks;
   readonly #adopted: boolean;
@@ -114,6 +114,11 @@ export class Run {
     this.#startedAtMs = performance.now();
     this.#hooks.tell({ run: this.id, kind: 'spawned', pid: this.#pid, startTime: this.#startTime });
     if (this.order.kind === 'command') this.#isRunning(null);
+  }
+
+  /** Environment and arguments were for its start: of many runs they would be most of the memory. */
+  forgetLaunch(): void {
+    this.order = { ...this.order, env: {}, argv: [], launch: null };
   }
 
   /** Nothing came of it. */

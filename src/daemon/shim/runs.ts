@@ -206,6 +206,7 @@ export class RunTable {
       });
       if (pid !== null) run.spawned(pid);
     } finally {
+      run.forgetLaunch();
       ends.close();
     }
   }
