@@ -124,7 +124,7 @@ export class Peer<S = undefined> {
     this.#outboxLength += message.length;
     if (this.#flushing) return;
     this.#flushing = true;
-    setImmediate(() => this.flush());
+    process.nextTick(() => this.flush());
   }
 
   /** Writes what is queued now. */
