@@ -9,6 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { microseconds } from './clock.ts';
 
 const outlets = process.argv.length > 2 ? process.argv.slice(2).map((path) => openSync(path, 'r+')) : [3];
+/** With many outlets: a round of them every so often. */
+const roundMs = 5;
 const pad = 'x'.repeat(100);
 const publish = () => {
   for (const outlet of outlets) writeSync(outlet, `{"state":{"t":${microseconds().toFixed(0)},"pad":"${pad}"}}\n`);
@@ -23,6 +25,10 @@ for await (const line of createInterface(createReadStream('', { fd: 4 }))) {
     }
   } else if (what === 'flood') {
     const until = microseconds() + Number(first) * 1000;
-    while (microseconds() < until) publish();
+    while (microseconds() < until) {
+      publish();
+      // One of many workers is not alone: a full pipe of each would only have its states replaced.
+      if (outlets.length > 1) await sleep(roundMs);
+    }
   }
 }
