@@ -209,7 +209,7 @@ export class Daemon {
       gate,
       log,
       onGone: (connection) => {
-        for (const id of connection.subscriptions) this.#hub.unsubscribe(id);
+        for (const id of connection.subscriptions) this.#hub.unsubscribe(connection.peer, id);
       },
     });
   }

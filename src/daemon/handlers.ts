@@ -181,8 +181,8 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       return { subscription, cursor };
     },
     unwatch({ subscription }, connection) {
-      // Those of others are theirs to end.
-      return { removed: connection.subscriptions.delete(subscription) && hub.unsubscribe(subscription) };
+      connection.subscriptions.delete(subscription);
+      return { removed: hub.unsubscribe(connection.peer, subscription) };
     },
 
     async logs(params, connection) {

@@ -17,12 +17,19 @@ export interface HubOptions {
   readonly get: (name: string) => WorkerRecord | null;
 }
 
+/** Encoded once for all who hear the same; more than this is pushed event by event, by what each can take. */
+const maxSharedBytes = 256 * 1024;
+
+type Events = readonly { readonly type: EventType; readonly name: string; readonly published: () => Published }[];
+type Watcher = SubscriptionOptions['peer'];
+
 export class Hub {
   readonly #options: HubOptions;
-  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #subscriptions = new Map<Watcher, Map<string, Subscription>>();
+  /** Ids are a connection's own, so that equal watches on many connections hear the very same bytes. */
+  readonly #lastIds = new WeakMap<Watcher, number>();
   readonly #recent = new RecentEvents();
   #count = 0;
-  #next = 1;
 
   constructor(options: HubOptions) {
     this.#options = options;
@@ -40,8 +47,10 @@ export class Hub {
     options: Omit<SubscriptionOptions, 'id'>,
     since?: string,
   ): { readonly id: string; readonly start: () => void } {
-    const id = `s${this.#next}`;
-    this.#next += 1;
+    const { peer } = options;
+    const number = (this.#lastIds.get(peer) ?? 0) + 1;
+    this.#lastIds.set(peer, number);
+    const id = `s${number}`;
     const subscription = new Subscription(
       { ...options, id },
       {
@@ -55,7 +64,9 @@ export class Hub {
     return {
       id,
       start: () => {
-        this.#subscriptions.set(id, subscription);
+        const others = this.#subscriptions.get(peer);
+        if (others === undefined) this.#subscriptions.set(peer, new Map([[id, subscription]]));
+        else others.set(id, subscription);
         // Lines that were written meanwhile are not kept here: where they are wanted, that is a gap.
         const missed = since === undefined || options.logs !== undefined ? null : this.#missed(since);
         if (missed !== null) subscription.resume(missed);
@@ -72,36 +83,58 @@ export class Hub {
     return this.#recent.since(count)?.map((event) => event.encode()) ?? null;
   }
 
-  unsubscribe(id: string): boolean {
-    const subscription = this.#subscriptions.get(id);
-    subscription?.close();
-    return this.#subscriptions.delete(id);
+  unsubscribe(peer: Watcher, id: string): boolean {
+    const own = this.#subscriptions.get(peer);
+    own?.get(id)?.close();
+    const known = own?.delete(id) ?? false;
+    if (own?.size === 0) this.#subscriptions.delete(peer);
+    return known;
   }
 
   get size(): number {
-    return this.#subscriptions.size;
+    let size = 0;
+    for (const own of this.#subscriptions.values()) size += own.size;
+    return size;
   }
 
   announce(transitions: readonly Transition[]): void {
-    for (const transition of transitions) {
-      const { name, after, before } = transition;
-      for (const { type, body } of changesOf(transition)) {
-        this.#count += 1;
-        const count = this.#count;
-        const generation = after?.generation ?? before?.generation ?? 0;
-        const at = this.#options.now();
-        const writes = type === 'phase' && after !== null ? { writes: !isOver(after) } : {};
-        const encode = () => this.#publish({ type, name, generation, body: body(), count, at, ...writes });
-        // Kept unencoded: most are never asked for.
-        this.#recent.add({ count, type, name, encode });
-        let published: Published | null = null;
-        for (const subscription of this.#subscriptions.values()) {
-          if (!subscription.needs({ name, type })) continue;
-          published ??= encode();
-          subscription.push(published);
-        }
+    const events = transitions.flatMap((transition) => this.#eventsOf(transition));
+    if (events.length === 0) return;
+    const shared = new Map<string, Buffer | null>();
+    for (const own of this.#subscriptions.values()) {
+      for (const subscription of own.values()) {
+        const bytes = subscription.keepsUp ? this.#sharedBytes(shared, subscription, events) : null;
+        if (bytes !== null) subscription.deliver(bytes);
+        else for (const event of events) if (subscription.needs(event)) subscription.push(event.published());
       }
     }
+  }
+
+  #eventsOf(transition: Transition): Events {
+    const { name, after, before } = transition;
+    const generation = after?.generation ?? before?.generation ?? 0;
+    return changesOf(transition).map(({ type, body }) => {
+      this.#count += 1;
+      const count = this.#count;
+      const at = this.#options.now();
+      const writes = type === 'phase' && after !== null ? { writes: !isOver(after) } : {};
+      const encode = () => this.#publish({ type, name, generation, body: body(), count, at, ...writes });
+      // Kept unencoded: most are never asked for.
+      this.#recent.add({ count, type, name, encode });
+      let once: Published | null = null;
+      return { type, name, published: () => (once ??= encode()) };
+    });
+  }
+
+  /** What this subscription is to hear of these events, made by the first of those that are to hear the same. */
+  #sharedBytes(shared: Map<string, Buffer | null>, subscription: Subscription, events: Events): Buffer | null {
+    const known = shared.get(subscription.audience);
+    if (known !== undefined) return known;
+    let text = '';
+    for (const event of events) if (subscription.needs(event)) text += `${subscription.lineOf(event.published())}\n`;
+    const bytes = text.length > maxSharedBytes ? null : Buffer.from(text);
+    shared.set(subscription.audience, bytes);
+    return bytes;
   }
 
   #snapshot(name: string): Published {

@@ -21,6 +21,8 @@ export interface Published {
   readonly writes?: boolean;
   /** All but `subscription`, encoded once for every subscriber: `"cursor":…}}`. */
   readonly encoded: string;
+  /** As it went to the last subscription: most have the same prefix. */
+  addressed?: { readonly prefix: string; readonly line: string };
 }
 
 /** What of the workers' logs a subscription brings. */
@@ -35,7 +37,7 @@ export interface LogWish {
 
 export interface SubscriptionOptions {
   readonly id: string;
-  readonly peer: Pick<Peer<never>, 'send' | 'backlogged' | 'onDrain'>;
+  readonly peer: Pick<Peer<never>, 'send' | 'sendLines' | 'backlogged' | 'onDrain'>;
   readonly names: readonly string[] | null;
   readonly types: ReadonlySet<EventType> | null;
   readonly logs?: LogWish | undefined;
@@ -54,6 +56,8 @@ export interface Source {
 }
 
 export class Subscription {
+  /** Those with the same hear the same bytes, as long as they keep up. */
+  readonly audience: string;
   readonly #options: SubscriptionOptions;
   readonly #source: Source;
   readonly #prefix: string;
@@ -61,8 +65,9 @@ export class Subscription {
   readonly #feeds: LogFeeds | null;
   /** Names whose snapshot is due; made when its turn comes, so what happens to them until then is in it. */
   #pending = new Set<string>();
-  #queue: Published[] = [];
-  readonly #states = new Map<string, Published>();
+  /** In order; a state stands under the name of its worker, everything else under a number of its own. */
+  readonly #queue = new Map<string | number, Published>();
+  #queued = 0;
   #gap: { dropped: number } | null = null;
   readonly #forgetDrain: () => void;
 
@@ -70,7 +75,8 @@ export class Subscription {
     this.#options = options;
     this.#source = source;
     this.#prefix = `{"jsonrpc":"2.0","method":"event","params":{"subscription":${JSON.stringify(options.id)},`;
-    const { names, logs, peer } = options;
+    const { names, types, logs, peer } = options;
+    this.audience = JSON.stringify([options.id, names, types === null ? null : [...types]]);
     const literal = new Set(names?.filter((name) => !isGlob(name)));
     const globs = names?.filter(isGlob) ?? [];
     this.#matches = (name) => names === null || literal.has(name) || globs.some((glob) => matchesGlob(glob, name));
@@ -81,7 +87,7 @@ export class Subscription {
             ...logs,
             peer,
             next: () => this.#next(),
-            deliver: (event) => this.#deliver(event),
+            deliver: (event) => this.#tell(event),
             eventCursor: source.cursor,
             line: (encoded) => peer.send(this.#prefix + encoded),
           });
@@ -107,38 +113,53 @@ export class Subscription {
     for (const event of events) if (this.#wants(event)) this.push(event);
   }
 
+  /** It has heard all so far, and can hear more: what is new may go to it as it is. */
+  get keepsUp(): boolean {
+    const isFree = this.#feeds === null && this.#queue.size === 0 && this.#gap === null && this.#pending.size === 0;
+    return isFree && !this.#options.peer.backlogged;
+  }
+
+  /** As it goes to this subscription, without the end of line. */
+  lineOf(event: Published): string {
+    if (event.addressed?.prefix !== this.#prefix) {
+      event.addressed = { prefix: this.#prefix, line: this.#prefix + event.encoded };
+    }
+    return event.addressed.line;
+  }
+
+  /** Lines made for its audience, while it keeps up. */
+  deliver(lines: Buffer): void {
+    this.#options.peer.sendLines(lines);
+  }
+
   push(event: Published): void {
     if (this.#pending.has(event.name)) return;
-    if (this.#feeds === null && !this.#options.peer.backlogged && this.#queue.length === 0 && this.#gap === null) {
-      this.#deliver(event);
+    if (this.#feeds === null && !this.#options.peer.backlogged && this.#queue.size === 0 && this.#gap === null) {
+      this.#tell(event);
       return;
     }
     if (this.#gap !== null) {
       this.#gap.dropped += 1;
       return;
     }
-    if (event.type === 'state') {
-      // Latest wins: the one that waits goes, so that the order with other events holds.
-      const waiting = this.#states.get(event.name);
-      const at = waiting === undefined ? -1 : this.#queue.indexOf(waiting);
-      if (at !== -1) this.#queue.splice(at, 1);
-      this.#states.set(event.name, event);
-    }
-    if (this.#queue.length >= maxQueued) {
-      this.#gap = { dropped: this.#queue.length + 1 };
-      this.#queue = [];
-      this.#states.clear();
+    // Latest wins: the one that waits goes, so that the order with other events holds.
+    if (event.type === 'state') this.#queue.delete(event.name);
+    if (this.#queue.size >= maxQueued) {
+      this.#gap = { dropped: this.#queue.size + 1 };
+      this.#queue.clear();
       this.#pending.clear();
-    } else this.#queue.push(event);
+    } else {
+      this.#queued += 1;
+      this.#queue.set(event.type === 'state' ? event.name : this.#queued, event);
+    }
     this.#feeds?.wake();
   }
 
   close(): void {
     this.#forgetDrain();
     this.#feeds?.close();
-    this.#queue = [];
+    this.#queue.clear();
     this.#pending.clear();
-    this.#states.clear();
   }
 
   #wants({ name, type }: { readonly name: string; readonly type: EventType }): boolean {
@@ -164,7 +185,7 @@ export class Subscription {
     while (!this.#options.peer.backlogged) {
       const event = this.#next();
       if (event === undefined) return;
-      this.#deliver(event);
+      this.#tell(event);
     }
   }
 
@@ -180,12 +201,14 @@ export class Subscription {
       this.#pending.delete(name);
       return this.#source.snapshot(name);
     }
-    const event = this.#queue.shift();
-    if (event !== undefined && this.#states.get(event.name) === event) this.#states.delete(event.name);
-    return event;
+    for (const [key, event] of this.#queue) {
+      this.#queue.delete(key);
+      return event;
+    }
+    return undefined;
   }
 
-  #deliver(event: Published): void {
-    if (this.#wants(event)) this.#options.peer.send(this.#prefix + event.encoded);
+  #tell(event: Published): void {
+    if (this.#wants(event)) this.#options.peer.send(this.lineOf(event));
   }
 }

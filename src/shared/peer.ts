@@ -6,12 +6,12 @@
  * after the far end's FIN the answers still due are sent, then the connection ends.
  */
 import type { Socket } from 'node:net';
-import { JSONRPCClient, type JSONRPCRequest, type JSONRPCResponse } from 'json-rpc-2.0';
+import { JSONRPCClient, type JSONRPCResponse } from 'json-rpc-2.0';
 import { errorFromRpc, WorkerdError } from './errors.ts';
 import { FrameReader, isBlank, parseFrame } from './framing.ts';
 import type { Admitted, Gate } from './gate.ts';
 import { limits } from './limits.ts';
-import { errorResponse } from './rpc-errors.ts';
+import { encodeAnswer, errorResponse, tooManyHeld } from './rpc-errors.ts';
 
 export interface PeerOptions<S> {
   /** Opened with `allowHalfOpen`, or the answers after the far end's FIN are lost. */
@@ -37,7 +37,7 @@ export class Peer<S = undefined> {
   readonly #reader = new FrameReader();
   readonly #client: JSONRPCClient;
   #waiting: Buffer[] = [];
-  #outbox: string[] = [];
+  #outbox: (string | Buffer)[] = [];
   #flushing = false;
   #outboxLength = 0;
   #inFlight = 0;
@@ -119,9 +119,18 @@ export class Peer<S = undefined> {
 
   /** Queues one message; all of a turn leave together. */
   send(message: string): void {
+    this.#queue(message);
+  }
+
+  /** Queues messages as they go over the line, each with its end: encoded once, they can go to many. */
+  sendLines(lines: Buffer): void {
+    if (lines.length > 0) this.#queue(lines);
+  }
+
+  #queue(part: string | Buffer): void {
     if (this.#closed !== null) return;
-    this.#outbox.push(message);
-    this.#outboxLength += message.length;
+    this.#outbox.push(part);
+    this.#outboxLength += part.length;
     if (this.#flushing) return;
     this.#flushing = true;
     process.nextTick(() => this.flush());
@@ -131,17 +140,28 @@ export class Peer<S = undefined> {
   flush(): void {
     this.#flushing = false;
     if (this.#outbox.length === 0 || this.#closed !== null) return;
-    const text = `${this.#outbox.join('\n')}\n`;
+    const parts = this.#outbox;
     const wasFull = this.#outboxLength > maxQueuedLength;
     this.#outbox = [];
     this.#outboxLength = 0;
     // One turn's answers may be many; it is what was not read before them that tells of a client that does not read.
     const unread = this.#socket.writableLength;
-    this.#socket.write(text);
+    this.#write(parts);
     if (unread > 0 && this.#socket.writableLength > limits.maxUnreadBytes) this.destroy('it does not read its answers');
     else if (this.#waiting.length > 0) this.#pump();
     // All taken at once: no 'drain' will tell those who hold back.
     if (wasFull && !this.#full) this.#drained();
+  }
+
+  /** In one call of the system. */
+  #write(parts: readonly (string | Buffer)[]): void {
+    if (parts.every((part) => typeof part === 'string')) {
+      this.#socket.write(`${parts.join('\n')}\n`);
+      return;
+    }
+    this.#socket.cork();
+    for (const part of parts) this.#socket.write(typeof part === 'string' ? `${part}\n` : part);
+    this.#socket.uncork();
   }
 
   /** Sends what is queued, then ends; the far end sees FIN. */
@@ -307,23 +327,3 @@ export const connectionLost = (why: string): WorkerdError =>
   new WorkerdError('daemon.unreachable', `the connection to the daemon was lost: ${why}`, {
     reason: 'connection lost',
   });
-
-/** An answer longer than a frame is the client's to ask for in smaller parts. */
-const encodeAnswer = (answer: JSONRPCResponse): string => {
-  const text = JSON.stringify(answer);
-  if (text.length * 3 <= limits.maxFrameBytes || Buffer.byteLength(text) <= limits.maxFrameBytes) return text;
-  const { rpcCode, message, data } = new WorkerdError(
-    'limit.exceeded',
-    `the answer is longer than ${limits.maxFrameBytes} bytes; ask for less at a time`,
-    { limit: 'maxFrameBytes' },
-  );
-  return JSON.stringify(errorResponse(answer.id, rpcCode, message, data));
-};
-
-const tooManyHeld = (request: JSONRPCRequest): JSONRPCResponse | null => {
-  if (request.id === undefined) return null;
-  const error = new WorkerdError('limit.exceeded', `at most ${limits.maxHeld} requests may wait on one connection`, {
-    limit: 'maxHeld',
-  });
-  return errorResponse(request.id, error.rpcCode, error.message, error.data);
-};

@@ -148,11 +148,44 @@ describe('a subscription', () => {
     const { hub, watch, change } = setUp();
     const { peer, id, start } = watch();
     start();
-    expect(hub.unsubscribe(id)).toBe(true);
-    expect(hub.unsubscribe(id)).toBe(false);
+    expect(hub.unsubscribe(peer, id)).toBe(true);
+    expect(hub.unsubscribe(peer, id)).toBe(false);
     change(withState(running(), 1));
     expect(peer.types()).toBe('snapshot');
     expect([peer.listeners, hub.size]).toEqual([0, 0]);
+  });
+
+  it("is its connection's own: another one has the same id, and cannot end it", () => {
+    const { hub, watch, change } = setUp();
+    const [mine, others] = [watch(), watch()];
+    mine.start();
+    expect(others.id).toBe(mine.id);
+    expect(hub.unsubscribe(others.peer, mine.id)).toBe(false);
+    change(withState(running(), 1));
+    expect(mine.peer.types()).toBe('snapshot state');
+  });
+
+  it('of those that keep up hears bytes made once; one that does not gets what it lacks later', () => {
+    const { watch, change } = setUp([running(), running({ name: 'x' })]);
+    const all = [watch(), watch(), watch(['x']), watch()];
+    for (const { start } of all) start();
+    const [first, second, narrow, slow] = all.map(({ peer }) => peer);
+    if (slow !== undefined) slow.backlogged = true;
+    change(withState(running(), 1), withState(running({ name: 'x' }), 1), running({ enabled: true }));
+    expect(first?.shared).toHaveLength(1);
+    expect(first?.shared[0]).toBe(second?.shared[0]);
+    expect(first?.types()).toBe('snapshot snapshot state state phase');
+    expect(narrow?.types()).toBe('snapshot state');
+    change(withState(running({ enabled: true }), 2), withState(running({ name: 'x' }), 2));
+    expect(slow?.types()).toBe('snapshot snapshot');
+    slow?.drain();
+    expect(slow?.events().map(({ type, name, stateRevision }) => [type, name, stateRevision])).toEqual([
+      ['snapshot', 'w', undefined],
+      ['snapshot', 'x', undefined],
+      ['phase', 'w', undefined],
+      ['state', 'w', 2],
+      ['state', 'x', 2],
+    ]);
   });
 
   it('R08: several hear the same in the same order', () => {

@@ -9,6 +9,12 @@ export class FakePeer {
   send(message: string): void {
     this.sent.push(message);
   }
+  /** What came as bytes that were made for many. */
+  readonly shared: Buffer[] = [];
+  sendLines(lines: Buffer): void {
+    if (lines.length > 0) this.shared.push(lines);
+    this.sent.push(...lines.toString().split('\n').slice(0, -1));
+  }
   onDrain(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

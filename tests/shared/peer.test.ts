@@ -146,6 +146,22 @@ describe('writing', () => {
     expect(chunks).toHaveLength(1);
   });
 
+  it('what was encoded for many goes between other messages, in order and in the same write', async () => {
+    await using server = await new FakeServer({ methods: specMethods }).listen();
+    const client = server.client();
+    const chunks: Buffer[] = [];
+    client.socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const [peer] = await eventually(() => (server.peers.length === 1 ? server.peers : null));
+    peer?.notify('event', { count: 1 });
+    peer?.notify('event', { count: 2 });
+    peer?.sendLines(Buffer.from('{"count":3}\n{"count":4}\n'));
+    peer?.sendLines(Buffer.alloc(0));
+    peer?.notify('event', { count: 5 });
+    await client.received(5);
+    expect(chunks).toHaveLength(1);
+    expect(String(chunks[0]).match(/(?<="count":)\d/g)).toEqual(['1', '2', '3', '4', '5']);
+  });
+
   it('a fault of a method is -32603 with a log id to that caller alone, never its words (D17)', async () => {
     const bad = () => {
       throw new Error('secret words');

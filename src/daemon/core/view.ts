@@ -2,7 +2,14 @@
 import { isAlive, type Leftover, type Phase, type RunView, type Spec, type WorkerView } from '../../shared/worker.ts';
 import { isLive, isOpen, isUnwanted, type Run, type WorkerRecord } from './model.ts';
 
-export const timestamp = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
+let [lastMs, lastText] = [0, new Date(0).toISOString()];
+
+/** The last one is remembered: many events have the same. */
+export const timestamp = (ms: number | null): string | null => {
+  if (ms === null) return null;
+  if (ms !== lastMs) [lastMs, lastText] = [ms, new Date(ms).toISOString()];
+  return lastText;
+};
 
 export const phaseOf = (worker: WorkerRecord): Phase => {
   const { run, intent } = worker;
