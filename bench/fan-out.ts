@@ -1,7 +1,7 @@
 /**
  * A worker publishes, 1, 100 and 1,000 watchers hear it. Path of ours: worker → FIFO → shim → daemon → watchers. Beside
  * it a server that pushes lines of its own making, and one that gets them from a worker (two hops, as any supervisor
- * must). First how old an event is when it arrives, then how many arrive when workers publish as fast as they can.
+ * must), once also by way of a third process, which is what our shim costs. First how old an event is when it arrives, then how many arrive when workers publish as fast as they can.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readdirSync, writeSync } from 'node:fs';
@@ -35,14 +35,21 @@ const startPublisher = (up: number, down: number, outlets: readonly string[] = [
     stdio: ['ignore', 'inherit', 'inherit', up, down],
   });
 
-const bareSource = async (bed: Bed, name: string, mode: 'own' | 'relay' | 'coalesce'): Promise<Source> => {
-  const path = join(bed.directory, `${mode}.sock`);
-  const descriptors = ['up', 'down'].map((end) => openFifo(join(bed.directory, `${mode}.${end}`)));
-  const [up = -1, down = -1] = descriptors;
+const bareSource = async (
+  bed: Bed,
+  name: string,
+  mode: 'own' | 'relay' | 'coalesce',
+  hops: 2 | 3 = 2,
+): Promise<Source> => {
+  const id = `${mode}-${hops}`;
+  const path = join(bed.directory, `${id}.sock`);
+  const descriptors = ['up', 'down', 'between'].map((end) => openFifo(join(bed.directory, `${id}.${end}`)));
+  const [up = -1, down = -1, between = -1] = descriptors;
   // The server makes its own one non-blocking, and that is the description's, not the descriptor's.
-  const workersUp = openSync(join(bed.directory, `${mode}.up`), constants.O_RDWR);
+  const workersUp = openSync(join(bed.directory, `${id}.up`), constants.O_RDWR);
   descriptors.push(workersUp);
-  const server = Program.start('pushing-server', [path, mode], mode === 'own' ? [] : [up]);
+  const forwarder = hops === 3 ? Program.start('forwarder', [], [up, between]) : null;
+  const server = Program.start('pushing-server', [path, mode], mode === 'own' ? [] : [hops === 3 ? between : up]);
   await server.said();
   const worker = mode === 'own' ? null : startPublisher(workersUp, down);
   return {
@@ -56,6 +63,7 @@ const bareSource = async (bed: Bed, name: string, mode: 'own' | 'relay' | 'coale
     dispose: async () => {
       worker?.kill('SIGKILL');
       await server[Symbol.asyncDispose]();
+      await forwarder?.[Symbol.asyncDispose]();
       for (const descriptor of descriptors) closeSync(descriptor);
     },
   };
@@ -128,7 +136,7 @@ const publishAndCount = async (
 
 const events = 40;
 /** Apart by enough for the one before to have arrived everywhere. */
-const paceMs = (count: number): number => 4 + Math.ceil(count / 20);
+const paceMs = (count: number): number => 4 + Math.ceil(count / 40);
 
 const latency = async (rounds: number, sources: readonly Source[], count: number): Promise<void> => {
   const tails = new Map<string, number[]>(sources.map(({ name }) => [name, []]));
@@ -179,9 +187,10 @@ export const run = async (rounds: number): Promise<void> => {
   await using bed = await Bed.make();
   const relay = await bareSource(bed, 'bare, two hops', 'relay');
   const push = await bareSource(bed, 'bare, one hop', 'own');
+  const three = await bareSource(bed, 'bare, three hops', 'relay', 3);
   const one = await ownSource(bed);
-  for (const count of [1, 100, 1000]) await latency(rounds, [relay, push, one], count);
-  await push.dispose();
+  for (const count of [1, 100, 1000]) await latency(Math.ceil(rounds / 2), [relay, push, three, one], count);
+  for (const source of [push, three]) await source.dispose();
 
   const coalescing = await bareSource(bed, 'bare, two hops, coalescing', 'coalesce');
   const many = await manySource(bed, 100);
@@ -189,7 +198,7 @@ export const run = async (rounds: number): Promise<void> => {
   // Many workers publish every 5 ms each, which is more than can be delivered to 1,000.
   const goals = { [many.name]: '≥ 1000' };
   for (const count of [1, 100, 1000]) {
-    const results = await flood(Math.ceil(rounds / 5), [relay, coalescing, one, many], count);
+    const results = await flood(Math.ceil(rounds / 8), [relay, coalescing, one, many], count);
     const title = `published at full speed, ${count} ${count === 1 ? 'watcher' : 'watchers'}`;
     report(`${title}: thousands of deliveries a second`, results, count === 1 ? {} : goals);
   }
