@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import { pause, unlessAborted } from './aborting.ts';
-import { Connection, type Greeting, isLost, openSocket, type Subscribed } from './connection.ts';
+import { Connection, type Greeting, isLost, openSocket, type Subscribed, unreachable } from './connection.ts';
 import { type ErrorCode, type ErrorData, WorkerdError } from './errors.ts';
 import { EventStream } from './event-stream.ts';
 import { isGlob } from './glob.ts';
@@ -22,6 +22,7 @@ export type * from './worker.ts';
 export { type ErrorCode, type ErrorData, WorkerdError };
 
 const defaultReconnectMs = 30_000;
+const firstAnswerMs = 5000;
 
 export interface ConnectOptions {
   readonly home?: string | undefined;
@@ -270,14 +271,12 @@ export class Client {
   }
 
   #mayReopen(error: unknown): boolean {
-    return isLost(error) && this.#greeted && this.#dial.reconnectMs > 0 && !this.#left;
+    return isLost(error) && this.#dial.reconnectMs > 0 && !this.#left;
   }
 
   /** The connection there is, or a new one. */
   async #connected(): Promise<Connection> {
-    // One that never came to be is not tried again: its first call tells why.
-    if (!this.#connection.closed || !this.#greeted || this.#left) return this.#connection;
-    if (this.#dial.reconnectMs === 0) return this.#connection;
+    if (!this.#connection.closed || this.#left || this.#dial.reconnectMs === 0) return this.#connection;
     this.#reopening ??= this.#reopen().finally(() => {
       this.#reopening = null;
     });
@@ -288,18 +287,21 @@ export class Client {
   async #reopen(): Promise<Connection> {
     const { path, open, reconnectMs, onAway } = this.#dial;
     const { signal } = this.#closing;
-    const deadline = performance.now() + reconnectMs;
-    onAway?.(true);
+    // Whoever has never answered is not waited for as long as one that has.
+    const deadline = performance.now() + (this.#greeted ? reconnectMs : Math.min(reconnectMs, firstAnswerMs));
+    if (this.#greeted) onAway?.(true);
     for (let pauseMs = 10; ; pauseMs = Math.min(500, pauseMs * 1.5)) {
       try {
         const connection = new Connection(await open(signal), path, this.#dial);
         await connection.greeted;
         if (signal.aborted) connection.destroy('the client was closed');
         this.#connection = connection;
+        this.#greeted = true;
         onAway?.(false);
         return connection;
       } catch (error) {
-        if (signal.aborted || !mayPass(error) || performance.now() > deadline) throw error;
+        if (signal.aborted || !mayPass(error)) throw error;
+        if (performance.now() > deadline) throw isLost(error) ? unreachable(path, 'no answer in 5s') : error;
       }
       await pause(pauseMs, signal);
     }
