@@ -1,6 +1,7 @@
 /** The commands of `workerd` that speak to a daemon: start --detach, stop, restart, status. Each gives its exit code. */
 import { existsSync } from 'node:fs';
 import { type Client, connect } from '../shared/client.ts';
+import { isLost, replacement } from '../shared/connection.ts';
 import { exitCodes, WorkerdError } from '../shared/errors.ts';
 import { launchDaemon } from '../shared/launch.ts';
 import type { Places } from '../shared/paths.ts';
@@ -21,16 +22,17 @@ const say = ({ json, quiet }: ControlOptions, result: object, words: string): vo
   else if (!quiet) process.stdout.write(`${words}\n`);
 };
 
-const dial = ({ places }: ControlOptions, via: string): Promise<Client> =>
-  connect({ home: places.home, socket: places.socket, client: 'workerd', via: `workerd ${via}`, reconnectMs: 0 });
+/** One that is replaced in the middle of it is asked again; `reconnectMs` 0: not. */
+const dial = ({ places: { home, socket } }: ControlOptions, via: string, reconnectMs: number): Promise<Client> =>
+  connect({ home, socket, client: 'workerd', via: `workerd ${via}`, reconnectMs });
 
 const isAbsent = (error: unknown): boolean =>
   error instanceof WorkerdError && error.code === 'daemon.unreachable' && error.data['reason'] === 'no socket';
 
 /** `null`: there is no daemon. */
-const reach = async (options: ControlOptions, via: string): Promise<Client | null> => {
+const reach = async (options: ControlOptions, via: string, reconnectMs = answerWithinMs): Promise<Client | null> => {
   try {
-    return await dial(options, via);
+    return await dial(options, via, reconnectMs);
   } catch (error) {
     if (isAbsent(error)) return null;
     throw error;
@@ -46,7 +48,7 @@ const untilReached = async (options: ControlOptions, via: string): Promise<Clien
   for (;;) {
     const client = await reach(options, via);
     if (client !== null) return client;
-    if (performance.now() > deadline) return dial(options, via);
+    if (performance.now() > deadline) return dial(options, via, answerWithinMs);
     await pause();
   }
 };
@@ -123,10 +125,15 @@ export const runStop = async (options: ControlOptions, keepWorkers: boolean): Pr
 };
 
 export const runRestart = async (options: ControlOptions): Promise<number> => {
-  const client = await reach(options, 'restart');
+  const client = await reach(options, 'restart', 0);
   if (client === null) return startDetached(options);
-  const { startedAt } = await client.call('daemon.info', {});
-  await client.call('daemon.restart', {});
+  const { startedAt } = await infoOf((await reach(options, 'restart')) ?? client);
+  try {
+    await client.call('daemon.restart', {});
+  } catch (error) {
+    // Somebody else asked for it in the same moment: it is being replaced.
+    if (replacement(error) === null && !isLost(error)) throw error;
+  }
   client.close();
   const info = await untilReplaced(options, startedAt);
   say(options, { pid: info.pid, outcome: 'restarted' }, `restarted (pid ${info.pid})`);

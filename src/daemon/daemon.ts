@@ -4,10 +4,12 @@
  */
 import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { WorkerdError } from '../shared/errors.ts';
 import { Gate } from '../shared/gate.ts';
 import { hostLogDirectory, type Places } from '../shared/paths.ts';
 import { protocolVersion } from '../shared/protocol.ts';
 import type { Actor, Caller } from '../shared/worker.ts';
+import { Admission } from './admission.ts';
 import { Adoption, resumeRecord } from './adoption.ts';
 import { isOpen } from './core/model.ts';
 import { phaseOf, timestamp } from './core/view.ts';
@@ -23,6 +25,7 @@ import type { Logger } from './ports.ts';
 import { LinuxProcessTable } from './process-table.ts';
 import { Reconciler } from './reconciler.ts';
 import { Registry } from './registry.ts';
+import { endHandover, Replacement } from './replacement.ts';
 import { Listener } from './server.ts';
 import type { ServiceManager } from './service-manager.ts';
 import { ShimLink } from './shim-link.ts';
@@ -71,6 +74,8 @@ export class Daemon {
   readonly #hub: Hub;
   readonly #verbs: Verbs;
   readonly #listener: Listener;
+  readonly #replacement: Replacement;
+  #replacing: Promise<void> | null = null;
   readonly #processes = new LinuxProcessTable();
   #ended: (ending: Ending) => void = () => {};
   readonly #whenEnded: Promise<Ending>;
@@ -172,6 +177,9 @@ export class Daemon {
       log,
       orders,
     });
+    const admission = new Admission();
+    const { node, programs } = options;
+    this.#replacement = new Replacement({ admission, waiters, places, node, programs, log });
     const logs = new LogStore(places, log);
     this.#verbs = new Verbs({
       registry: this.#registry,
@@ -195,7 +203,7 @@ export class Daemon {
       control: this.#control(),
     });
     const gate = new Gate<Connection>({
-      methods: gateMethods(handlers),
+      methods: gateMethods(handlers, admission),
       isHeld: isHeldMethod,
       onFault: (method, error) => {
         const logId = nonce(6);
@@ -228,6 +236,7 @@ export class Daemon {
       if (cold) this.#startEnabled();
       await this.#listener.listen();
       log.info({ daemon: process.pid, socket: places.socket, home: places.home }, 'ready');
+      endHandover(places.socket);
       onReady();
       serviceManager.ready(this.#statusText());
       void this.#findLeftovers();
@@ -247,12 +256,11 @@ export class Daemon {
   }
 
   /** Ends every worker in good order, then the shim, then the daemon; `keepWorkers`: the daemon alone. */
-  async stop(keepWorkers: boolean, by: Actor, ending: Ending = 'stop'): Promise<void> {
+  async stop(keepWorkers: boolean, by: Actor): Promise<void> {
     const { serviceManager, externalShim, log } = this.#options;
     log.info({ keepWorkers, via: by.via, by: by.pid }, 'ending');
     this.#stopping = true;
-    // A replaced process stays: systemd would wait for its end, and kill it when it has waited enough.
-    if (ending === 'stop') serviceManager.stopping();
+    serviceManager.stopping();
     if (!keepWorkers) {
       await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
       this.#registry.flushNow();
@@ -267,8 +275,32 @@ export class Daemon {
   }
 
   /** The answer to whoever asked goes first. */
-  finish(ending: Ending): void {
-    setImmediate(() => setImmediate(() => this.#ended(ending)));
+  finish(): void {
+    setImmediate(() => setImmediate(() => this.#ended('stop')));
+  }
+
+  /**
+   * The build on disk takes over, in this process, and the workers stay. Rejects in words where it cannot: then nothing
+   * has changed. Its end comes when every request that was begun is answered.
+   */
+  restart(by: Actor): Promise<void> {
+    this.#replacing ??= this.#replace(by).finally(() => {
+      this.#replacing = null;
+    });
+    return this.#replacing;
+  }
+
+  async #replace(by: Actor): Promise<void> {
+    const refuseWhileStopping = () => {
+      if (this.#stopping) throw new WorkerdError('daemon.stopping', 'the daemon is about to end');
+    };
+    refuseWhileStopping();
+    this.#options.log.info({ via: by.via, by: by.pid }, 'asked to be replaced');
+    await this.#replacement.check();
+    refuseWhileStopping();
+    this.#stopping = true;
+    this.#replacement.begin();
+    void this.#replacement.settle().then(() => this.#ended('restart'));
   }
 
   get externalShim(): boolean {
@@ -289,12 +321,9 @@ export class Daemon {
       info: () => info,
       stop: async (keepWorkers, by) => {
         await this.stop(keepWorkers, by);
-        this.finish('stop');
+        this.finish();
       },
-      restart: async () => {
-        await this.stop(true, itself, 'restart');
-        this.finish('restart');
-      },
+      restart: () => this.restart(itself),
     };
   }
 

@@ -10,6 +10,7 @@ import { formatPosition } from '../shared/log-position.ts';
 import type { Peer } from '../shared/peer.ts';
 import { type MethodName, methods, type Params, protocolVersion, type Result } from '../shared/protocol.ts';
 import { type Actor, isAlive } from '../shared/worker.ts';
+import type { Admission } from './admission.ts';
 import { isLive, isOpen, type WorkerRecord } from './core/model.ts';
 import { isOver, phaseOf, runViewOf, viewOf } from './core/view.ts';
 import { notFound } from './definitions.ts';
@@ -295,11 +296,14 @@ const approximateBytes = (worker: WorkerRecord, showEnv: boolean, shown: object)
 };
 
 /** Each handler behind the check of its parameters, as the gate wants them. */
-export const gateMethods = (handlers: Handlers): Readonly<Record<string, Handler<Connection>>> => {
+export const gateMethods = (
+  handlers: Handlers,
+  admission: Admission,
+): Readonly<Record<string, Handler<Connection>>> => {
   const table: Record<string, Handler<Connection>> = Object.create(null) as Record<string, Handler<Connection>>;
   const add = <M extends MethodName>(method: M) => {
     const handler = handlers[method];
-    table[method] = (params, connection) => handler(parseParams(method, params), connection);
+    table[method] = (params, connection) => admission.admit(() => handler(parseParams(method, params), connection));
   };
   for (const method of Object.keys(methods) as MethodName[]) add(method);
   return table;

@@ -11,8 +11,11 @@ import { type Places, resolvePlaces } from '../shared/paths.ts';
 import type { Actor } from '../shared/worker.ts';
 import { type ControlOptions, runRestart, runStatus, runStop, startDetached } from './control.ts';
 import { Daemon, rotateDaemonLog, shimFlags } from './daemon.ts';
-import { acquireLock, prepareHome } from './instance.ts';
+import { acquireLock, type Lock, prepareHome } from './instance.ts';
 import { createLog } from './log.ts';
+import type { Logger } from './ports.ts';
+import { replacedBy } from './replacement.ts';
+import { checkMyself } from './self-check.ts';
 import { connectServiceManager } from './service-manager.ts';
 import { callersOpenFilesLimit } from './system.ts';
 
@@ -70,9 +73,9 @@ const run = async (argv: readonly string[]): Promise<number> => {
       env: process.env,
     };
   };
-  const command = (name: string, summary: string) => {
+  const command = (name: string, summary: string, options: { readonly hidden?: boolean } = {}) => {
     const made = program
-      .command(name)
+      .command(name, options)
       .description(summary)
       .exitOverride()
       .configureOutput({ outputError: () => {} });
@@ -110,6 +113,11 @@ const run = async (argv: readonly string[]): Promise<number> => {
   });
   command('status', 'Says whether the daemon runs: exit code 0 when it does, 3 when it does not.').action(async () => {
     exitCode = await runStatus(controlOptions());
+  });
+  command('self-check', 'Says whether this build could serve the home; the running daemon asks before it gives way.', {
+    hidden: true,
+  }).action(() => {
+    process.stdout.write(`${JSON.stringify(checkMyself(controlOptions().places, programs, version))}\n`);
   });
   command('shim', 'Runs the shim in the foreground, under a service manager (see --external-shim).').action(
     async () => {
@@ -184,7 +192,7 @@ const serve = async (places: Places, flags: StartFlags, version: string): Promis
   closeInherited(flags.readyFd);
   try {
     prepareHome(places);
-    const lock = acquireLock(places);
+    const lock = await takeLock(places);
     if (lock === null) {
       if (flags.background === true) tellStarter(flags.readyFd, { running: true });
       else process.stderr.write(`workerd: already running (home ${places.home}). See: workerd status\n`);
@@ -195,6 +203,24 @@ const serve = async (places: Places, flags: StartFlags, version: string): Promis
     const message = error instanceof Error ? error.message : String(error);
     if (flags.readyFd !== undefined) tellStarter(flags.readyFd, { error: message });
     throw error;
+  }
+};
+
+const lockAgainMs = 10;
+
+/** Where a daemon is being replaced the lock is free for a moment, and it is that daemon's: nobody else takes it. */
+const takeLock = async (places: Places): Promise<Lock | null> => {
+  for (;;) {
+    const replaced = replacedBy(places.socket);
+    if (replaced === 'another') return null;
+    const lock = acquireLock(places);
+    if (lock !== null && replacedBy(places.socket) === 'another') {
+      lock.release();
+      return null;
+    }
+    // Somebody looks at it, and will see that it is ours.
+    if (lock !== null || replaced !== 'us') return lock;
+    await new Promise((resolve) => setTimeout(resolve, lockAgainMs));
   }
 };
 
@@ -225,7 +251,7 @@ const live = async (
     node: [process.execPath, '--disable-sigusr1'],
     programs,
   });
-  installSignals(daemon, terminal);
+  installSignals(daemon, terminal, log);
   process.on('uncaughtException', (error) => {
     log.error({ stack: error.stack }, 'an error nobody caught; the daemon ends, the workers stay');
     process.exit(125);
@@ -235,13 +261,13 @@ const live = async (
   return 0;
 };
 
-const installSignals = (daemon: Daemon, terminal: boolean): void => {
+const installSignals = (daemon: Daemon, terminal: boolean, log: Logger): void => {
   const actor: Actor = { uid: process.getuid?.() ?? null, pid: process.pid, via: 'signal' };
   let ending = false;
   const stop = (signal: string) => {
     if (ending) return;
     ending = true;
-    void daemon.stop(daemon.externalShim, { ...actor, via: signal }).then(() => daemon.finish('stop'));
+    void daemon.stop(daemon.externalShim, { ...actor, via: signal }).then(() => daemon.finish());
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
@@ -251,9 +277,9 @@ const installSignals = (daemon: Daemon, terminal: boolean): void => {
       stop('SIGHUP');
       return;
     }
-    if (ending) return;
-    ending = true;
-    void daemon.stop(true, { ...actor, via: 'SIGHUP' }, 'restart').then(() => daemon.finish('restart'));
+    daemon
+      .restart({ ...actor, via: 'SIGHUP' })
+      .catch((error: unknown) => log.error({ error: String(error) }, 'not replaced'));
   });
   // Their default is to end us, to stop us, or (USR1) to open a debugger for every local user.
   for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGALRM', 'SIGWINCH', 'SIGTSTP', 'SIGCONT'] as const) {

@@ -52,6 +52,8 @@ const name = "The worker's name.";
 const spec = 'Its definition.';
 const caller = 'Whose surroundings it inherits; without it a clean environment and cwd `/`.';
 const graceMs = 'Time it has to end by itself, instead of the one it was defined with.';
+const resume =
+  'For the next daemon, after a `daemon.stopping` with `restarting`: its `accepted` without the name. Nothing is done again, the end is waited for.';
 const names =
   'Names and globs (`*`, `?`, `[a-z]`); all workers where it is missing. A name must be known, a glob may match nothing.';
 
@@ -162,6 +164,7 @@ export const methodWords: { readonly [M in MethodName]: MethodWords<M> } = {
       wait: 'What the answer waits for.',
       timeoutMs: 'How long the answer may take.',
       enable: 'Start it with the daemon from now on.',
+      resume,
     },
     errors: [
       'worker.not-found',
@@ -189,6 +192,7 @@ export const methodWords: { readonly [M in MethodName]: MethodWords<M> } = {
       graceMs,
       force: 'End it by force at once.',
       wait: 'Answer when nothing of it is left, not at once.',
+      resume,
     },
     errors: ['worker.not-found', 'worker.busy'],
     examples: [
@@ -200,7 +204,7 @@ export const methodWords: { readonly [M in MethodName]: MethodWords<M> } = {
     ],
   },
   restart: {
-    params: { name, graceMs, wait: 'Answer when the new run is ready, not at once.' },
+    params: { name, graceMs, wait: 'Answer when the new run is ready, not at once.', resume },
     errors: ['worker.not-found', 'worker.start-failed', 'daemon.stopping'],
   },
   signal: {

@@ -43,6 +43,7 @@ export class Verbs {
 
   async start(params: Params<'start'>, session: Session): Promise<Result<'start'>> {
     this.#refuseWhileStopping();
+    if (params.resume !== undefined) return this.#goOn(params, params.resume, session);
     const name = this.#define(params);
     const worker = this.#known(name);
     const phase = phaseOf(worker);
@@ -55,7 +56,17 @@ export class Verbs {
       this.#want(name, session.actor, { reason: 'replace', by: session.actor, graceMs: null, force: false });
     }
     const generation = keeps ? currentGeneration(worker) : worker.generation + 1;
-    return { outcome, worker: await this.#reached(name, generation, params.wait, params.timeoutMs, session) };
+    const reached = this.#reached(name, generation, params.wait, params.timeoutMs, session);
+    return { outcome, worker: await begun(reached, { name, outcome, generation }) };
+  }
+
+  /** What the daemon before this one had begun: nothing is done again, the end is waited for. */
+  async #goOn(params: Params<'start'>, resume: NonNullable<Params<'start'>['resume']>, session: Session) {
+    const { name, wait, timeoutMs } = params;
+    const { outcome, generation } = resume;
+    if (name === undefined) throw invalid('name', 'name must be given with resume');
+    const reached = this.#reached(name, generation, wait, timeoutMs, session);
+    return { outcome, worker: await begun(reached, { name, outcome, generation }) };
   }
 
   async stop(params: Params<'stop'>, session: Session): Promise<Result<'stop'>> {
@@ -68,12 +79,16 @@ export class Verbs {
       graceMs: params.graceMs ?? null,
       force: params.force,
     };
-    if (!isAlive(phaseOf(worker))) return this.#stopLeftovers(worker, order, params);
-    this.#unwant(name, order);
+    const generation = params.resume?.generation ?? worker.generation;
+    if (params.resume === undefined) {
+      if (!isAlive(phaseOf(worker))) return this.#stopLeftovers(worker, order, params);
+      this.#unwant(name, order);
+    }
     if (params.wait) {
       const gone = (now: WorkerRecord | null) =>
-        now === null || isOver(now, worker.generation) ? (now ?? worker) : undefined;
-      const ended = await waiters.until(name, gone, { what: 'stopped', signal: session.signal });
+        now === null || isOver(now, generation) ? (now ?? worker) : undefined;
+      const waiting = waiters.until(name, gone, { what: 'stopped', signal: session.signal });
+      const ended = await begun(waiting, { name, outcome: 'stopped', generation });
       const now = registry.get(name) ?? ended;
       // What an earlier end of its own had left: its restart, which would have ended that, was called off.
       if (now.leftovers.length === 0 || isAlive(phaseOf(now))) return { outcome: 'stopped', worker: viewOf(ended) };
@@ -107,17 +122,21 @@ export class Verbs {
 
   async restart(params: Params<'restart'>, session: Session): Promise<Result<'restart'>> {
     this.#refuseWhileStopping();
-    const worker = this.#known(params.name);
-    const outcome = isAlive(phaseOf(worker)) ? 'restarted' : 'started';
-    this.#want(params.name, session.actor, {
-      reason: 'restart',
-      by: session.actor,
-      graceMs: params.graceMs ?? null,
-      force: false,
-    });
+    const { name, resume } = params;
+    const worker = this.#known(name);
+    const outcome = resume?.outcome ?? (isAlive(phaseOf(worker)) ? 'restarted' : 'started');
+    const generation = resume?.generation ?? worker.generation + 1;
+    if (resume === undefined) {
+      this.#want(name, session.actor, {
+        reason: 'restart',
+        by: session.actor,
+        graceMs: params.graceMs ?? null,
+        force: false,
+      });
+    }
     const wait = params.wait ? 'ready' : 'none';
-    const view = await this.#reached(params.name, worker.generation + 1, wait, undefined, session);
-    return { outcome, worker: view };
+    const reached = this.#reached(name, generation, wait, undefined, session);
+    return { outcome, worker: await begun(reached, { name, outcome, generation }) };
   }
 
   async remove(params: Params<'remove'>, session: Session): Promise<Result<'remove'>> {
@@ -131,7 +150,7 @@ export class Verbs {
         const message = `${name} is ${inWords[phase]}. Stop it first (workerctl stop ${name}), or remove it with --force`;
         throw new WorkerdError('worker.busy', message, { name, phase });
       }
-      await this.stop({ name, force: false, wait: true }, session);
+      await unbegun(this.stop({ name, force: false, wait: true }, session));
       const now = registry.get(name);
       if (now === null) return { removed: true };
       ({ generation } = now);
@@ -372,6 +391,29 @@ const checkSpec = (spec: Spec): void => {
   // The host of such threads could not reach what lies in our home, which is closed to others.
   if (spec.kind === 'thread') throw invalid('spec.user', 'spec.user: a thread cannot; use kind process');
 };
+
+interface Begun {
+  readonly name: string;
+  readonly outcome: string;
+  readonly generation: number;
+}
+
+/** Where the daemon is replaced meanwhile, whoever waits is told what was begun, to go on with the next one. */
+const begun = <T>(waiting: Promise<T>, accepted: Begun): Promise<T> =>
+  waiting.catch((error: unknown) => {
+    throw replaced(error, { accepted }) ?? error;
+  });
+
+/** The same, where all of it is to be asked anew. */
+const unbegun = <T>(waiting: Promise<T>): Promise<T> =>
+  waiting.catch((error: unknown) => {
+    throw replaced(error, {}) ?? error;
+  });
+
+const replaced = (error: unknown, details: object): WorkerdError | null =>
+  error instanceof WorkerdError && error.data['restarting'] === true
+    ? new WorkerdError(error.code, error.message, { restarting: true, ...details })
+    : null;
 
 const invalid = (member: string, message: string): WorkerdError =>
   new WorkerdError('usage', `invalid params: ${message}`, { member });

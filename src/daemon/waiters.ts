@@ -18,11 +18,14 @@ export interface WaitOptions {
 }
 
 type Listener = (worker: WorkerRecord | null) => void;
+type Interruption = () => WorkerdError;
 
 export class Waiters {
   readonly #registry: Registry;
   readonly #clock: Clock;
   readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #interrupts = new Set<(why: Interruption) => void>();
+  #interrupted: Interruption | null = null;
 
   constructor(registry: Registry, clock: Clock) {
     this.#registry = registry;
@@ -35,6 +38,12 @@ export class Waiters {
     }
   }
 
+  /** Whoever waits, now or later, is told this instead. */
+  interrupt(why: Interruption): void {
+    this.#interrupted = why;
+    for (const interrupt of [...this.#interrupts]) interrupt(why);
+  }
+
   async until<T>(name: string, look: Look<T>, options: WaitOptions): Promise<T> {
     await this.#registry.committed();
     const now = look(this.#registry.get(name));
@@ -45,12 +54,18 @@ export class Waiters {
     }
     const { signal, timeoutMs, what } = options;
     signal?.throwIfAborted();
+    if (this.#interrupted !== null) throw this.#interrupted();
     return new Promise<T>((resolve, reject) => {
       let cancel: () => void = () => {};
       const done = () => {
         cancel();
         signal?.removeEventListener('abort', onAbort);
+        this.#interrupts.delete(onInterrupt);
         this.#remove(name, listener);
+      };
+      const onInterrupt = (why: Interruption) => {
+        done();
+        reject(why());
       };
       const onAbort = () => {
         done();
@@ -74,6 +89,7 @@ export class Waiters {
         });
       }
       signal?.addEventListener('abort', onAbort, { once: true });
+      this.#interrupts.add(onInterrupt);
       this.#add(name, listener);
     });
   }

@@ -6,15 +6,23 @@
  */
 import type { Socket } from 'node:net';
 import { pause, unlessAborted } from './aborting.ts';
-import { Connection, type Greeting, isLost, openSocket, type Subscribed, unreachable } from './connection.ts';
+import { asGlob, goingOn, isPast, mayPass, repeatable } from './asking-again.ts';
+import {
+  Connection,
+  type Greeting,
+  isLost,
+  openSocket,
+  replacement,
+  type Subscribed,
+  unreachable,
+} from './connection.ts';
 import { type ErrorCode, type ErrorData, WorkerdError } from './errors.ts';
 import { EventStream } from './event-stream.ts';
-import { isGlob } from './glob.ts';
 import { KnownWorkers } from './known-workers.ts';
 import { checkSocketPath, resolvePlaces } from './paths.ts';
 import type { MethodName, ParamsInput, Result, WorkerEvent } from './protocol.ts';
 import { checkLength } from './request-length.ts';
-import { isAlive, type LogEntry, type WorkerView } from './worker.ts';
+import type { LogEntry } from './worker.ts';
 
 export { type UnreachableReason, unreachable } from './connection.ts';
 export type { MethodName, ParamsInput, Result, WorkerEvent } from './protocol.ts';
@@ -81,22 +89,6 @@ export const connectTo = async (
 /** For who opens connections in a way of his own. */
 export const dial = async (how: Dial, signal?: AbortSignal): Promise<Client> => new Client(how, await how.open(signal));
 
-/** Asked again on a new connection: twice is as good as once. */
-const repeatable: ReadonlySet<string> = new Set([
-  'hello',
-  'status',
-  'watch',
-  'logs',
-  'logs.locate',
-  'wait',
-  'history',
-  'stop',
-  'enable',
-  'disable',
-  'daemon.info',
-  'rpc.discover',
-]);
-
 /** Calls may be made at once and are answered as they are done. */
 export class Client {
   readonly #dial: Dial;
@@ -147,17 +139,22 @@ export class Client {
   async #ask(method: string, params: object, signal: AbortSignal | undefined): Promise<unknown> {
     const { timeoutMs } = params as { timeoutMs?: number };
     const begun = timeoutMs === undefined ? 0 : performance.now();
-    for (let asked = params; ; ) {
+    let rest: object = {};
+    for (let asked = params; ; asked = { ...asked, ...rest }) {
       const connection = await this.#connected();
       try {
         return await connection.request(method, asked);
       } catch (error) {
-        if (!repeatable.has(method) || !this.#mayReopen(error)) throw error;
+        const replaced = replacement(error);
+        if (replaced !== null && !this.#left && this.#dial.reconnectMs > 0) {
+          connection.destroy('the daemon is being replaced');
+          asked = goingOn(asked, replaced.accepted);
+        } else if (!this.#mayReopen(error) || !(repeatable.has(method) || connection.wasReplaced)) throw error;
       }
       signal?.throwIfAborted();
       // Of the time that was given for waiting, some has passed.
       if (timeoutMs === undefined) continue;
-      asked = { ...params, timeoutMs: Math.max(0, Math.ceil(timeoutMs - (performance.now() - begun))) };
+      rest = { timeoutMs: Math.max(0, Math.ceil(timeoutMs - (performance.now() - begun))) };
     }
   }
 
@@ -323,18 +320,3 @@ interface Feed<A> {
   readonly events: AsyncGenerator<WorkerEvent, void, void>;
   readonly close: () => void;
 }
-
-/** The daemon may be back, or another one on its way. */
-const mayPass = (error: unknown): boolean => {
-  if (!(error instanceof WorkerdError)) return false;
-  if (error.code === 'daemon.stopping') return true;
-  const { reason } = error.data;
-  return error.code === 'daemon.unreachable' && reason !== 'permission denied' && reason !== 'protocol mismatch';
-};
-
-const isPast = (worker: WorkerView, generation: number): boolean =>
-  worker.generation > generation ||
-  ((!isAlive(worker.phase) || worker.phase === 'backoff') && worker.leftovers.length === 0);
-
-/** A worker that was removed while we were away must not make the whole be refused: a glob may match nothing. */
-const asGlob = (name: string): string => (isGlob(name) ? name : `[${name.charAt(0)}]${name.slice(1)}`);

@@ -3,8 +3,10 @@
  * its users when it is lost is client.ts's business.
  */
 import { createConnection, type Socket } from 'node:net';
+import { pause } from './aborting.ts';
 import { WorkerdError } from './errors.ts';
 import type { EventStream } from './event-stream.ts';
+import { isHandingOver, readHandover } from './handover.ts';
 import { connectionLost, Peer } from './peer.ts';
 import type { WorkerEvent } from './protocol.ts';
 
@@ -26,7 +28,7 @@ export const unreachable = (socket: string, reason: UnreachableReason, stale = f
 export const isLost = (error: unknown): boolean =>
   error instanceof WorkerdError && error.data['reason'] === 'connection lost';
 
-/** A full backlog answers EAGAIN at once: tried again, spread out, for 5 s. */
+/** A full backlog answers EAGAIN at once: tried again, spread out, for 5 s; a daemon that is being replaced for longer. */
 export const openSocket = async (path: string, signal: AbortSignal | undefined): Promise<Socket> => {
   let deadline: number | null = null;
   for (;;) {
@@ -37,12 +39,16 @@ export const openSocket = async (path: string, signal: AbortSignal | undefined):
       signal?.throwIfAborted();
       const code = (error as NodeJS.ErrnoException).code;
       if (code === 'EACCES' || code === 'EPERM') throw unreachable(path, 'permission denied');
+      if ((code === 'ECONNREFUSED' || code === 'ENOENT') && isHandingOver(path) !== null) {
+        await pause(10 + Math.random() * 20, signal);
+        continue;
+      }
       if (code === 'ECONNREFUSED' || code === 'ENOTSOCK') throw unreachable(path, 'no socket', true);
       if (code !== 'EAGAIN' && code !== 'ECONNRESET' && code !== 'EPIPE') throw unreachable(path, 'no socket');
       // Only now: the global `performance` is loaded when first used, and most calls never come here.
       deadline ??= performance.now() + answerWithinMs;
       if (performance.now() > deadline) throw unreachable(path, 'no answer in 5s');
-      await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * 45));
+      await pause(5 + Math.random() * 45, signal);
     }
   }
 };
@@ -62,6 +68,19 @@ const openOnce = (path: string, signal: AbortSignal | undefined): Promise<Socket
     signal?.addEventListener('abort', abort, { once: true });
   });
 
+/** How a verb goes on with the next daemon: what this one had begun, or nothing. */
+export interface Accepted {
+  readonly name: string;
+  readonly outcome: string;
+  readonly generation: number;
+}
+
+/** The daemon is being replaced and did not do what was asked, or began it (`accepted`) and does not stay to see the end. */
+export const replacement = (error: unknown): { readonly accepted: Accepted | null } | null => {
+  if (!(error instanceof WorkerdError) || error.data['restarting'] !== true) return null;
+  return { accepted: (error.data['accepted'] as Accepted | undefined) ?? null };
+};
+
 /** What a connection says of its owner in `hello`. */
 export interface Greeting {
   readonly client?: string | undefined;
@@ -70,6 +89,7 @@ export interface Greeting {
 
 export class Connection {
   readonly #path: string;
+  readonly #openedAt = Date.now();
   readonly #peer: Peer;
   /** Settles with the answer to `hello`, which travels with the first request in one write. */
   readonly greeted: Promise<void>;
@@ -161,6 +181,11 @@ export class Connection {
     const stream = this.#streams.get(event.subscription);
     if (stream !== undefined) stream.push(event);
     else if (this.#subscribing > 0) this.#unclaimed.push(event);
+  }
+
+  /** It ended because the daemon was replaced: what was not answered was not done. */
+  get wasReplaced(): boolean {
+    return (readHandover(this.#path)?.at ?? 0) >= this.#openedAt;
   }
 
   close(why: string): void {

@@ -172,6 +172,11 @@ interface MethodShape {
   readonly held?: true;
 }
 
+/** What a daemon that was replaced had begun, as its `daemon.stopping` tells in `accepted`: its end is waited for. */
+const resume = <const O extends readonly [string, ...string[]]>(...outcomes: O) =>
+  z
+    .strictObject({ outcome: z.enum(outcomes), generation: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER) })
+    .optional();
 const noParams = z.strictObject({});
 const byName = z.strictObject({ name });
 
@@ -206,6 +211,7 @@ export const methods = {
       wait: z.enum(['none', 'running', 'ready']).default('ready'),
       timeoutMs: milliseconds.default(30_000),
       enable: z.boolean().optional(),
+      resume: resume('started', 'already-running', 'replaced'),
     }),
     result: resultOf<StartResult>(),
     summary: 'Defines the worker where it is new, starts it, and answers once it is running (or ready).',
@@ -217,13 +223,19 @@ export const methods = {
       graceMs: milliseconds.optional(),
       force: z.boolean().default(false),
       wait: z.boolean().default(true),
+      resume: resume('stopped'),
     }),
     result: resultOf<StopResult>(),
     summary: 'Asks the worker to stop, ends it by force after its grace; answers when nothing of it is left.',
     held: true,
   },
   restart: {
-    params: z.strictObject({ name, graceMs: milliseconds.optional(), wait: z.boolean().default(true) }),
+    params: z.strictObject({
+      name,
+      graceMs: milliseconds.optional(),
+      wait: z.boolean().default(true),
+      resume: resume('restarted', 'started'),
+    }),
     result: resultOf<RestartResult>(),
     summary: 'A fresh run from the current definition; starts a stopped worker.',
     held: true,

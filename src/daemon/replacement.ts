@@ -1,0 +1,76 @@
+/**
+ * The daemon's replacement by the build that is on disk, in the same process: checked beforehand, begun only when every
+ * request under way is answered, and announced beside the socket, so that clients wait for the moment it takes.
+ */
+import { WorkerdError } from '../shared/errors.ts';
+import { handoverMs, isHandingOver, readHandover, startTimeOf, writeHandover } from '../shared/handover.ts';
+import type { Admission } from './admission.ts';
+import type { Logger } from './ports.ts';
+import { type BuildCheck, checkBuild } from './self-check.ts';
+import type { Waiters } from './waiters.ts';
+
+export interface ReplacementOptions extends BuildCheck {
+  readonly admission: Admission;
+  readonly waiters: Waiters;
+  readonly log: Logger;
+}
+
+/** Requests that were begun are answered within this, or their connections are cut. */
+const settleWithinMs = 3000;
+
+export class Replacement {
+  readonly #options: ReplacementOptions;
+
+  constructor(options: ReplacementOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects, in words, where the build cannot take over; changes nothing. */
+  async check(): Promise<void> {
+    const { version } = await checkBuild(this.#options);
+    this.#options.log.info({ version }, 'replacing the daemon');
+  }
+
+  /** Throws where it cannot be announced. From here on nothing is begun, and whoever waits is told to go on with the next daemon. */
+  begin(): void {
+    const { admission, waiters, places } = this.#options;
+    const { pid } = process;
+    const now = Date.now();
+    // First: where it cannot be written, nothing has changed.
+    writeHandover(places.socket, { pid, startTime: startTimeOf(pid) ?? 0, at: now, untilAt: now + handoverMs });
+    admission.close(() => beingReplaced('the daemon is being replaced; ask again'));
+    waiters.interrupt(() => beingReplaced('the daemon is being replaced; what was asked for goes on'));
+  }
+
+  /** Resolves when every answer is on its way. */
+  async settle(): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      this.#options.log.warn(
+        { withinMs: settleWithinMs },
+        'requests were not answered in time; replacing all the same',
+      );
+      late.resolve();
+    }, settleWithinMs);
+    await Promise.race([this.#options.admission.idle(), late.promise]);
+    clearTimeout(timer);
+    // What was answered just now is queued, and leaves at the end of a turn.
+    for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
+  }
+}
+
+const beingReplaced = (message: string): WorkerdError =>
+  new WorkerdError('daemon.stopping', message, { restarting: true });
+
+/** `null`: nobody is being replaced here; `'us'`: we are what the last daemon has become. */
+export const replacedBy = (socket: string): 'us' | 'another' | null => {
+  const handover = isHandingOver(socket);
+  if (handover === null) return null;
+  return handover.pid === process.pid ? 'us' : 'another';
+};
+
+/** The next daemon listens. */
+export const endHandover = (socket: string): void => {
+  const handover = readHandover(socket);
+  if (handover !== null && handover.untilAt > Date.now()) writeHandover(socket, { ...handover, untilAt: Date.now() });
+};
