@@ -6,11 +6,13 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, type FSWatcher, lstatSync, renameSync, rmSync, unlinkSync, watch } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { WorkerdError } from '../shared/errors.ts';
+import { Budget } from '../shared/budget.ts';
+import { connectionLost, WorkerdError } from '../shared/errors.ts';
 import type { Gate } from '../shared/gate.ts';
 import { limits } from '../shared/limits.ts';
 import { temporarySocketPath } from '../shared/paths.ts';
 import { Peer } from '../shared/peer.ts';
+import { errorResponse } from '../shared/rpc-errors.ts';
 import type { Connection } from './handlers.ts';
 import type { Logger } from './ports.ts';
 
@@ -24,6 +26,11 @@ export interface ListenerOptions {
 const backlog = 4096;
 /** For the last answers, at the daemon's end. */
 const lastWordsMs = 500;
+/** So long a refused client may take to read why; more than so many at once are refused without words. */
+const refusalMs = 1000;
+const maxRefusals = 64;
+/** Of each class of events that a client can bring about at will. */
+const maxLoggedPerSecond = 10;
 
 interface SocketFile {
   readonly dev: number;
@@ -40,6 +47,9 @@ export class Listener {
   #watcher: FSWatcher | null = null;
   #closed = false;
   #next = 1;
+  readonly #budget = new Budget({ onCut: (why) => this.#limitReached('cut off a connection', { why }) });
+  readonly #refused = new Set<Socket>();
+  readonly #logged = new Map<string, number>();
   #rebinding = false;
 
   constructor(options: ListenerOptions) {
@@ -68,7 +78,7 @@ export class Listener {
     for (const { peer } of this.#connections) peer.close('the daemon ends');
     await all;
     clearTimeout(timer);
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of [...this.#sockets, ...this.#refused]) socket.destroy();
   }
 
   async #bind(): Promise<void> {
@@ -141,14 +151,51 @@ export class Listener {
     }
   }
 
+  /** A client that comes again and again must not fill the disk: beyond so many a second they are counted. */
+  #limitReached(message: string, details: object): void {
+    const { log } = this.#options;
+    const said = (this.#logged.get(message) ?? 0) + 1;
+    this.#logged.set(message, said);
+    if (said <= maxLoggedPerSecond) log.warn(details, message);
+    if (said > 1) return;
+    setTimeout(() => {
+      const count = this.#logged.get(message) ?? 0;
+      this.#logged.delete(message);
+      if (count > maxLoggedPerSecond) log.warn({ count: count - maxLoggedPerSecond }, `${message}: so many more`);
+    }, 1000).unref();
+  }
+
+  /** In words, to a client that has time to read them; what it sends is read and not looked at. */
+  #refuse(socket: Socket): void {
+    const limit = 'maxConnections';
+    this.#limitReached('too many connections; refused one', { limit: limits[limit] });
+    socket.on('error', () => {});
+    if (this.#closed || this.#refused.size >= maxRefusals) {
+      socket.destroy();
+      return;
+    }
+    this.#refused.add(socket);
+    const { rpcCode, message, data } = new WorkerdError(
+      'limit.exceeded',
+      `the daemon serves at most ${limits[limit]} connections, and has them; try again later`,
+      { limit },
+    );
+    const timer = setTimeout(() => socket.destroy(), refusalMs);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#refused.delete(socket);
+    });
+    socket.resume();
+    // It has read why once it closes its side, too.
+    socket.once('end', () => socket.destroy());
+    socket.end(`${JSON.stringify(errorResponse(null, rpcCode, message, data))}\n`);
+  }
+
   #accept(socket: Socket): void {
     const { gate, log, onGone } = this.#options;
-    if (this.#connections.size >= limits.maxConnections) {
-      log.warn({ limit: limits.maxConnections }, 'too many connections; refused one');
-      const data = { code: 'limit.exceeded', retry: true, limit: 'maxConnections' };
-      const error = { code: -32010, message: `at most ${limits.maxConnections} connections`, data };
-      socket.on('error', () => {});
-      socket.end(`${JSON.stringify({ jsonrpc: '2.0', id: null, error })}\n`, () => socket.destroy());
+    // Counted until the descriptor is free, not until the last answer was made.
+    if (this.#sockets.size >= limits.maxConnections) {
+      this.#refuse(socket);
       return;
     }
     this.#sockets.add(socket);
@@ -171,11 +218,12 @@ export class Listener {
       socket,
       gate,
       session: connection,
+      budget: this.#budget,
       onClose: (why) => {
         this.#connections.delete(connection);
         log.debug({ connection: connection.number, why }, 'connection closed');
-        // What it waited for ends with it, which is foreseen.
-        gone.abort(new WorkerdError('daemon.unreachable', `the client is gone: ${why}`));
+        // What it waited for ends with it, and that is no fault.
+        gone.abort(connectionLost(why));
         onGone(connection);
       },
     });

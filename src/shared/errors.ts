@@ -84,3 +84,8 @@ export const errorFromRpc = (error: { code: number; message: string; data?: unkn
   const code: ErrorCode = error.code === -32603 ? 'internal' : error.code <= -32600 ? 'usage' : 'internal';
   return new WorkerdError(code, error.message, data, { rpcCode: error.code });
 };
+
+export const connectionLost = (why: string): WorkerdError =>
+  new WorkerdError('daemon.unreachable', `the connection to the daemon was lost: ${why}`, {
+    reason: 'connection lost',
+  });

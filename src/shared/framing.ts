@@ -8,10 +8,15 @@ import { limits } from './limits.ts';
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 
-/** Cuts a byte stream into lines. Holds at most `maxFrameBytes` of an unfinished one. */
+const emptyLine = Buffer.alloc(0);
+/** Below this a growing line is given room at once. */
+const leastRoom = 4096;
+
+/** Cuts a byte stream into lines. Holds at most `maxFrameBytes` of an unfinished one, and little more memory. */
 export class FrameReader {
   readonly #maxFrameBytes: number;
-  #parts: Buffer[] = [];
+  /** Room for the unfinished line, of which `#pendingBytes` are taken. Of its own: a chunk is not kept for its end. */
+  #pending: Buffer | null = null;
   #pendingBytes = 0;
 
   constructor(maxFrameBytes: number = limits.maxFrameBytes) {
@@ -23,28 +28,44 @@ export class FrameReader {
     return this.#pendingBytes > 0;
   }
 
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
   /** The lines that `chunk` completes, without their ends; `'too-large'` once a line passes the limit. */
   push(chunk: Buffer): readonly Buffer[] | 'too-large' {
     const frames: Buffer[] = [];
     let start = 0;
     for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
       if (this.#pendingBytes + end - start > this.#maxFrameBytes) return 'too-large';
-      frames.push(trimReturn(this.#take(chunk.subarray(start, end))));
+      // A flood of newlines costs no buffer each.
+      const isEmpty = end === start && this.#pendingBytes === 0;
+      frames.push(isEmpty ? emptyLine : trimReturn(this.#take(chunk.subarray(start, end))));
       start = end + 1;
     }
     const rest = chunk.subarray(start);
     if (this.#pendingBytes + rest.length > this.#maxFrameBytes) return 'too-large';
-    if (rest.length > 0) {
-      this.#parts.push(rest);
-      this.#pendingBytes += rest.length;
-    }
+    if (rest.length > 0) this.#hold(rest);
     return frames;
   }
 
+  /** A line that drips in byte by byte costs its length, not a buffer for each byte. */
+  #hold(part: Buffer): void {
+    const bytes = this.#pendingBytes + part.length;
+    if (this.#pending === null || this.#pending.length < bytes) {
+      const room = Buffer.allocUnsafeSlow(Math.min(Math.max(2 * bytes, leastRoom), this.#maxFrameBytes));
+      this.#pending?.copy(room, 0, 0, this.#pendingBytes);
+      this.#pending = room;
+    }
+    part.copy(this.#pending, this.#pendingBytes);
+    this.#pendingBytes = bytes;
+  }
+
   #take(last: Buffer): Buffer {
-    if (this.#pendingBytes === 0) return last;
-    const whole = Buffer.concat([...this.#parts, last]);
-    this.#parts = [];
+    if (this.#pending === null) return last;
+    if (last.length > 0) this.#hold(last);
+    const whole = this.#pending.subarray(0, this.#pendingBytes);
+    this.#pending = null;
     this.#pendingBytes = 0;
     return whole;
   }

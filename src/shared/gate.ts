@@ -17,10 +17,13 @@ export interface GateOptions<S> {
   readonly onFault: (method: string, error: unknown) => string;
 }
 
+export interface AdmittedCall {
+  readonly kind: 'call';
+  readonly request: JSONRPCRequest;
+  readonly held: boolean;
+}
 /** An element of a message after the gate's look at it. */
-export type Admitted =
-  | { readonly kind: 'call'; readonly request: JSONRPCRequest; readonly held: boolean }
-  | { readonly kind: 'answer'; readonly response: JSONRPCResponse };
+export type Admitted = AdmittedCall | { readonly kind: 'answer'; readonly response: JSONRPCResponse };
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

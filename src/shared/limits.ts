@@ -13,6 +13,10 @@ export const limits = {
   maxInFlight: 64,
   /** Held requests (`wait`, a `start` that waits) on one connection; beyond it `limit.exceeded`. */
   maxHeld: 1024,
+  /** Held requests on all connections together. */
+  maxHeldInAll: 16_384,
+  /** Unread answers and unfinished lines of all connections together; beyond it the worst one is cut off. */
+  maxBytesInAll: 128 * 1024 * 1024,
   maxConnections: 1024,
   maxSubscriptions: 64,
   /** Published state, as JSON. */

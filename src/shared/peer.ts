@@ -7,11 +7,17 @@
  */
 import type { Socket } from 'node:net';
 import { JSONRPCClient, type JSONRPCResponse } from 'json-rpc-2.0';
-import { errorFromRpc, WorkerdError } from './errors.ts';
-import { FrameReader, isBlank, parseFrame } from './framing.ts';
-import type { Admitted, Gate } from './gate.ts';
+import { answerBatch, bytesBeyondFrame, tooLong, tooManyHeld } from './answers.ts';
+import type { Budget } from './budget.ts';
+import { connectionLost, errorFromRpc, WorkerdError } from './errors.ts';
+import { parseFrame } from './framing.ts';
+import type { AdmittedCall, Gate } from './gate.ts';
+import { Inbox } from './inbox.ts';
 import { limits } from './limits.ts';
-import { encodeAnswer, errorResponse, tooManyHeld } from './rpc-errors.ts';
+import { Outbox, type Outgoing } from './outbox.ts';
+import { errorResponse } from './rpc-errors.ts';
+
+export { connectionLost };
 
 export interface PeerOptions<S> {
   /** Opened with `allowHalfOpen`, or the answers after the far end's FIN are lost. */
@@ -20,12 +26,18 @@ export interface PeerOptions<S> {
   readonly gate?: Gate<S>;
   readonly session?: S;
   readonly onNotification?: (method: string, params: unknown) => void;
+  /** Shared with other connections: what all of them may hold. */
+  readonly budget?: Budget;
   /** Once, when nothing can be sent or received any more. */
   readonly onClose?: (why: string) => void;
 }
 
-/** Characters of answers queued within one turn before more requests are looked at. */
-const maxQueuedLength = 1024 * 1024;
+/** Requests begun in one turn of the loop: the answers to these are seen before more are made, and others get theirs. */
+const maxBegunPerTurn = 8;
+/** What is less is not worth counting against the budget of all. */
+const leastAccounted = 64 * 1024;
+/** A far end that does not fetch what is due to it is not waited for longer than this. */
+const lastWordsMs = 5000;
 const httpRequestLine = /^[A-Z]{3,10} \S+ HTTP\/\d/;
 
 export class Peer<S = undefined> {
@@ -34,17 +46,22 @@ export class Peer<S = undefined> {
   readonly #session: S;
   readonly #onNotification: ((method: string, params: unknown) => void) | undefined;
   readonly #onClose: ((why: string) => void) | undefined;
-  readonly #reader = new FrameReader();
+  readonly #budget: Budget | undefined;
   readonly #client: JSONRPCClient;
-  #waiting: Buffer[] = [];
-  #outbox: (string | Buffer)[] = [];
+  readonly #inbox = new Inbox(() => this.#refuse('invalid request: a message was begun and not ended'));
+  #begun = 0;
+  #resuming = false;
+  readonly #outbox: Outbox;
   #flushing = false;
-  #outboxLength = 0;
+  #accounted = 0;
   #inFlight = 0;
   #held = 0;
   /** Messages whose answer has not been queued yet. */
   #unanswered = 0;
-  #unfinished: NodeJS.Timeout | undefined;
+  /** What the far end said last, to nobody's request. */
+  #farewell: string | null = null;
+  #unsendable: WorkerdError | null = null;
+  #lastWords: NodeJS.Timeout | undefined;
   #firstFrame = true;
   #inputEnded = false;
   #closed: string | null = null;
@@ -57,17 +74,21 @@ export class Peer<S = undefined> {
     this.#session = options.session as S;
     this.#onNotification = options.onNotification;
     this.#onClose = options.onClose;
-    this.#client = new JSONRPCClient((request: unknown) => this.send(JSON.stringify(request)));
+    this.#budget = options.budget;
+    this.#outbox = new Outbox(options.socket);
+    this.#client = new JSONRPCClient((request: unknown) => this.#sendRequest(JSON.stringify(request)));
     const socket = this.#socket;
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
     socket.on('drain', () => {
+      this.#outbox.drained();
+      this.flush();
       this.#pump();
       this.#drained();
     });
     socket.on('end', () => {
       this.#inputEnded = true;
-      clearTimeout(this.#unfinished);
-      if (this.#gate === undefined) this.close('the far end closed the connection');
+      this.#inbox.end();
+      if (this.#gate === undefined) this.close(this.#farewell ?? 'the far end closed the connection');
       else {
         // One that is gone cannot be told from one that only ended its side, but by writing: nothing, to either.
         if (this.#unanswered > 0) socket.write('');
@@ -75,7 +96,10 @@ export class Peer<S = undefined> {
       }
     });
     socket.on('error', (error) => this.#ended(error.message));
-    socket.on('close', () => this.#ended('the connection was closed'));
+    socket.on('close', () => {
+      clearTimeout(this.#lastWords);
+      this.#ended('the connection was closed');
+    });
   }
 
   get closed(): boolean {
@@ -84,12 +108,7 @@ export class Peer<S = undefined> {
 
   /** The far end does not keep up: hold back what can wait until `onDrain`. */
   get backlogged(): boolean {
-    return this.#full;
-  }
-
-  /** Bytes queued for a far end that has not read them yet. */
-  get unreadBytes(): number {
-    return this.#socket.writableLength;
+    return this.#outbox.full;
   }
 
   onDrain(listener: () => void): () => void {
@@ -100,8 +119,15 @@ export class Peer<S = undefined> {
   /** Asks the far end; rejects with a WorkerdError, also when the connection ends first. */
   async request(method: string, params: object = {}): Promise<unknown> {
     if (this.#closed !== null) throw connectionLost(this.#closed);
+    this.#unsendable = null;
+    const answer = this.#client.request(method, params);
+    if (this.#unsendable !== null) {
+      // Sent, it would have cost the connection.
+      (answer as Promise<unknown>).catch(() => {});
+      throw this.#unsendable;
+    }
     try {
-      return await this.#client.request(method, params);
+      return await answer;
     } catch (error) {
       if (error instanceof WorkerdError) throw error;
       if (this.#closed !== null) throw connectionLost(this.#closed);
@@ -118,7 +144,7 @@ export class Peer<S = undefined> {
   }
 
   /** Queues one message; all of a turn leave together. */
-  send(message: string): void {
+  send(message: string | JSONRPCResponse): void {
     this.#queue(message);
   }
 
@@ -127,41 +153,52 @@ export class Peer<S = undefined> {
     if (lines.length > 0) this.#queue(lines);
   }
 
-  #queue(part: string | Buffer): void {
+  #queue(message: Outgoing): void {
     if (this.#closed !== null) return;
-    this.#outbox.push(part);
-    this.#outboxLength += part.length;
+    this.#outbox.push(message);
     if (this.#flushing) return;
     this.#flushing = true;
-    process.nextTick(() => this.flush());
+    setImmediate(() => this.flush());
   }
 
-  /** Writes what is queued now. */
+  #sendRequest(text: string): void {
+    const bytes = bytesBeyondFrame(text);
+    if (bytes === null) this.send(text);
+    else this.#unsendable = tooLong(`the request has ${bytes} bytes, at most ${limits.maxFrameBytes} can be sent`);
+  }
+
+  /** Writes what is queued now, as far as the far end takes it. */
   flush(): void {
     this.#flushing = false;
-    if (this.#outbox.length === 0 || this.#closed !== null) return;
-    const parts = this.#outbox;
-    const wasFull = this.#outboxLength > maxQueuedLength;
-    this.#outbox = [];
-    this.#outboxLength = 0;
-    // One turn's answers may be many; it is what was not read before them that tells of a client that does not read.
-    const unread = this.#socket.writableLength;
-    this.#write(parts);
-    if (unread > 0 && this.#socket.writableLength > limits.maxUnreadBytes) this.destroy('it does not read its answers');
-    else if (this.#waiting.length > 0) this.#pump();
-    // All taken at once: no 'drain' will tell those who hold back.
-    if (wasFull && !this.#full) this.#drained();
-  }
-
-  /** In one call of the system. */
-  #write(parts: readonly (string | Buffer)[]): void {
-    if (parts.every((part) => typeof part === 'string')) {
-      this.#socket.write(`${parts.join('\n')}\n`);
+    this.#begun = 0;
+    if (this.#closed !== null) return;
+    if (this.#outbox.isUnread) {
+      this.destroy('it does not read its answers');
       return;
     }
-    this.#socket.cork();
-    for (const part of parts) this.#socket.write(typeof part === 'string' ? `${part}\n` : part);
-    this.#socket.uncork();
+    const wasFull = this.#outbox.full;
+    this.#outbox.write(this.#closing);
+    this.#account();
+    // All taken at once: no 'drain' will tell those who hold back.
+    if (wasFull && !this.#outbox.full) this.#drained();
+    if (this.#inbox.isEmpty) this.#endIfDone();
+    else this.#pump();
+  }
+
+  /** Told to by the budget of all connections. */
+  cutOff(why: string): void {
+    this.#accounted = 0;
+    if (this.#inbox.holdsUnfinished && !this.#socket.writableNeedDrain) this.#refuse(tooLong(why));
+    else this.destroy(why);
+  }
+
+  #account(): void {
+    if (this.#budget === undefined) return;
+    const bytes = this.#outbox.heldBytes + this.#inbox.heldBytes;
+    const counted = this.#closed !== null || bytes < leastAccounted ? 0 : bytes;
+    if (counted === this.#accounted) return;
+    this.#accounted = counted;
+    this.#budget.account(this, counted);
   }
 
   /** Sends what is queued, then ends; the far end sees FIN. */
@@ -170,6 +207,9 @@ export class Peer<S = undefined> {
     this.#closing = true;
     this.flush();
     this.#socket.end(() => this.#socket.destroy());
+    // One that does not read would keep it open for ever.
+    this.#lastWords = setTimeout(() => this.#socket.destroy(), lastWordsMs);
+    this.#lastWords.unref();
     this.#failPending(why);
   }
 
@@ -180,47 +220,45 @@ export class Peer<S = undefined> {
 
   #received(chunk: Buffer): void {
     if (this.#closing || this.#closed !== null) return;
-    const frames = this.#reader.push(chunk);
-    if (frames === 'too-large') {
+    if (!this.#inbox.push(chunk)) {
       this.#refuse(`invalid request: a message is at most ${limits.maxFrameBytes} bytes`);
       return;
     }
-    this.#watchUnfinished(frames.length > 0);
-    this.#waiting.push(...frames);
     this.#pump();
-  }
-
-  /** Counted from the beginning of a line: one that drips in is not given more time. */
-  #watchUnfinished(lineEnded: boolean): void {
-    if (lineEnded || !this.#reader.unfinished) {
-      clearTimeout(this.#unfinished);
-      this.#unfinished = undefined;
-    }
-    if (!this.#reader.unfinished || this.#unfinished !== undefined) return;
-    this.#unfinished = setTimeout(
-      () => this.#refuse('invalid request: a message was begun and not ended'),
-      limits.unfinishedFrameMs,
-    );
-    this.#unfinished.unref();
-  }
-
-  /** Answers pile up: what asks for more of them waits until these are on their way. */
-  get #full(): boolean {
-    return this.#socket.writableNeedDrain || this.#outboxLength > maxQueuedLength;
+    this.#account();
   }
 
   /** Works through the frames received, as far as the limits allow; the socket is read only when none waits. */
   #pump(): void {
-    while (this.#waiting.length > 0 && this.#inFlight < limits.maxInFlight && !this.#full) {
-      const frame = this.#waiting.shift();
-      if (frame !== undefined && !isBlank(frame)) this.#frame(frame);
+    for (;;) {
       if (this.#closing || this.#closed !== null) return;
+      const frame = this.#mayBegin ? this.#inbox.take() : null;
+      if (frame === null) break;
+      this.#begun += 1;
+      this.#frame(frame);
     }
-    if (this.#waiting.length > 0) this.#socket.pause();
-    else {
+    if (this.#inbox.isEmpty) {
       this.#socket.resume();
       this.#endIfDone();
-    }
+    } else this.#socket.pause();
+  }
+
+  /** Only requests make answers: what we hear as a client is taken in at once, or two that both write would wait for ever. */
+  get #mayBegin(): boolean {
+    if (this.#gate === undefined) return true;
+    if (this.#begun >= maxBegunPerTurn) this.#resume();
+    return this.#begun < maxBegunPerTurn && this.#inFlight < limits.maxInFlight && !this.#outbox.full;
+  }
+
+  /** Goes on in the next turn: what was begun in this one has been answered by then, unless it takes its time. */
+  #resume(): void {
+    if (this.#resuming) return;
+    this.#resuming = true;
+    setImmediate(() => {
+      this.#resuming = false;
+      this.#begun = 0;
+      this.#pump();
+    });
   }
 
   #frame(frame: Buffer): void {
@@ -233,7 +271,7 @@ export class Peer<S = undefined> {
       }
     }
     if (!parsed.ok) {
-      if (this.#gate !== undefined) this.send(JSON.stringify(errorResponse(null, -32700, parsed.why)));
+      if (this.#gate !== undefined) this.send(errorResponse(null, -32700, parsed.why));
       return;
     }
     if (this.#takeOwn(parsed.value) || this.#gate === undefined) return;
@@ -250,80 +288,76 @@ export class Peer<S = undefined> {
       return true;
     }
     if (this.#gate !== undefined) return false;
-    this.#client.receive(value as JSONRPCResponse);
+    const { id, error } = value as { id?: unknown; error?: { message?: unknown } };
+    // Not about one request: it is why the far end is about to close.
+    if (id === null && typeof error?.message === 'string') this.#farewell = error.message;
+    else this.#client.receive(value as JSONRPCResponse);
     return true;
   }
 
   #serve(message: unknown, gate: Gate<S>): void {
     const { elements, batch } = gate.admit(message);
     const [only] = elements;
-    if (!batch && only !== undefined) {
-      if (only.kind === 'answer') this.send(JSON.stringify(only.response));
-      else void this.#serveOne(only, gate);
+    if (!batch && only?.kind === 'answer') {
+      this.send(only.response);
       return;
     }
+    const carryOut = (call: AdmittedCall) => this.#carryOut(call, gate);
     this.#unanswered += 1;
-    const answers = elements.map((element) =>
-      element.kind === 'answer' ? element.response : this.#carryOut(element, gate),
-    );
-    void Promise.all(answers).then((all) => {
-      const due = all.filter((answer) => answer !== null).map(encodeAnswer);
-      if (due.length > 0) this.send(`[${due.join(',')}]`);
+    const answered =
+      only?.kind === 'call' && !batch ? carryOut(only) : answerBatch(elements, maxBegunPerTurn, carryOut);
+    void answered.then((answer) => {
+      if (answer !== null) this.send(answer);
       this.#unanswered -= 1;
       this.#pump();
     });
   }
 
-  async #serveOne(admitted: Admitted & { kind: 'call' }, gate: Gate<S>): Promise<void> {
-    this.#unanswered += 1;
-    const answer = await this.#carryOut(admitted, gate);
-    if (answer !== null) this.send(encodeAnswer(answer));
-    this.#unanswered -= 1;
-    this.#pump();
-  }
-
-  async #carryOut(admitted: Admitted & { kind: 'call' }, gate: Gate<S>): Promise<JSONRPCResponse | null> {
+  async #carryOut(admitted: AdmittedCall, gate: Gate<S>): Promise<JSONRPCResponse | null> {
     const { request, held } = admitted;
     if (!gate.knows(request.method)) return null;
-    if (held && this.#held >= limits.maxHeld) return tooManyHeld(request);
+    if (held && this.#held >= limits.maxHeld) return tooManyHeld(request, 'maxHeld');
+    if (held && this.#budget?.hold() === false) return tooManyHeld(request, 'maxHeldInAll');
     if (held) this.#held += 1;
     else this.#inFlight += 1;
     try {
       return await gate.call(request, this.#session);
     } finally {
-      if (held) this.#held -= 1;
-      else this.#inFlight -= 1;
+      if (held) {
+        this.#held -= 1;
+        this.#budget?.release();
+      } else this.#inFlight -= 1;
     }
   }
 
   #endIfDone(): void {
-    if (this.#inputEnded && this.#waiting.length === 0 && this.#unanswered === 0) {
+    const done = this.#inbox.isEmpty && this.#unanswered === 0 && this.#outbox.isEmpty;
+    if (this.#inputEnded && done && !this.#closing) {
       this.close('the far end closed the connection');
     }
   }
 
   /** Says why, once, and closes. */
-  #refuse(why: string): void {
-    this.send(JSON.stringify(errorResponse(null, -32600, why)));
-    this.close(why);
+  #refuse(why: string | WorkerdError): void {
+    const words = typeof why === 'string' ? why : why.message;
+    const { rpcCode, data } = typeof why === 'string' ? { rpcCode: -32600, data: undefined } : why;
+    this.send(errorResponse(null, rpcCode, words, data));
+    this.close(words);
   }
 
-  #failPending(why: string): void {
-    clearTimeout(this.#unfinished);
+  #failPending(reason: string): void {
+    const why = this.#farewell ?? reason;
+    this.#inbox.end();
     if (this.#closed !== null) return;
     this.#closed = why;
-    this.#waiting = [];
+    this.#inbox.clear();
+    this.#account();
     this.#client.rejectAllPendingRequests(why);
     this.#onClose?.(why);
   }
 
   #ended(why: string): void {
     this.#failPending(why);
-    this.#outbox = [];
+    this.#outbox.clear();
   }
 }
-
-export const connectionLost = (why: string): WorkerdError =>
-  new WorkerdError('daemon.unreachable', `the connection to the daemon was lost: ${why}`, {
-    reason: 'connection lost',
-  });

@@ -1,0 +1,63 @@
+/** Answers as text, none longer than a frame: what does not fit is an error that says so. */
+import type { JSONRPCRequest, JSONRPCResponse } from 'json-rpc-2.0';
+import { WorkerdError } from './errors.ts';
+import type { Admitted, AdmittedCall } from './gate.ts';
+import { limits } from './limits.ts';
+import { errorResponse } from './rpc-errors.ts';
+
+export const tooLong = (message: string): WorkerdError =>
+  new WorkerdError('limit.exceeded', message, { limit: 'maxFrameBytes' });
+
+/** How long a text is that the far end would cut the connection for; `null`: it would not. */
+export const bytesBeyondFrame = (text: string): number | null => {
+  if (text.length * 3 <= limits.maxFrameBytes) return null;
+  const bytes = Buffer.byteLength(text);
+  return bytes > limits.maxFrameBytes ? bytes : null;
+};
+
+/** An answer longer than a frame is the client's to ask for in smaller parts. */
+export const encodeAnswer = (answer: JSONRPCResponse, room: number = limits.maxFrameBytes): string => {
+  const text = JSON.stringify(answer);
+  if (text.length * 3 <= room || Buffer.byteLength(text) <= room) return text;
+  const { rpcCode, message, data } = tooLong(
+    `the answer is longer than ${limits.maxFrameBytes} bytes; ask for less at a time`,
+  );
+  return JSON.stringify(errorResponse(answer.id, rpcCode, message, data));
+};
+
+/** What an error in place of an answer takes, but for its id. */
+const errorRoom = 256;
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/**
+ * A batch: begun in order and a few in one turn of the loop, carried out concurrently, answered in one frame. Answers
+ * are encoded as they come, so that no more than a frame of them is ever held. `null`: there is nothing to answer.
+ */
+export const answerBatch = async (
+  elements: readonly Admitted[],
+  perTurn: number,
+  carryOut: (call: AdmittedCall) => Promise<JSONRPCResponse | null>,
+): Promise<string | null> => {
+  let room = limits.maxFrameBytes - elements.length * errorRoom;
+  const place = (answer: JSONRPCResponse | null): string | null => {
+    if (answer === null) return null;
+    const text = encodeAnswer(answer, room);
+    room -= Buffer.byteLength(text) + 1;
+    return text;
+  };
+  const answers: (string | null | Promise<string | null>)[] = [];
+  for (const element of elements) {
+    if (answers.length > 0 && answers.length % perTurn === 0) await nextTurn();
+    answers.push(element.kind === 'answer' ? place(element.response) : carryOut(element).then(place));
+  }
+  const due = (await Promise.all(answers)).filter((answer) => answer !== null);
+  return due.length === 0 ? null : `[${due.join(',')}]`;
+};
+
+export const tooManyHeld = (request: JSONRPCRequest, limit: 'maxHeld' | 'maxHeldInAll'): JSONRPCResponse | null => {
+  if (request.id === undefined) return null;
+  const where = limit === 'maxHeld' ? 'on one connection' : 'on all connections together';
+  const error = new WorkerdError('limit.exceeded', `at most ${limits[limit]} requests may wait ${where}`, { limit });
+  return errorResponse(request.id, error.rpcCode, error.message, error.data);
+};
