@@ -171,6 +171,16 @@ export class Adoption {
   }
 }
 
+/** A record whose name leads anywhere as a path: it is shown and can be removed, and nothing is ever run or sought. */
+export const inertRecord = (worker: WorkerRecord): WorkerRecord => ({
+  ...worker,
+  enabled: false,
+  intent: { want: 'down' },
+  stopOrder: null,
+  backoff: null,
+  run: null,
+});
+
 /** A record from the store: its deadlines are of another life, and due again from the wall clock. */
 export const resumeRecord = (worker: WorkerRecord, clock: Clock): WorkerRecord => {
   const { run, backoff } = worker;

@@ -8,9 +8,9 @@ import { WorkerdError } from '../shared/errors.ts';
 import { Gate } from '../shared/gate.ts';
 import { hostLogDirectory, type Places } from '../shared/paths.ts';
 import { protocolVersion } from '../shared/protocol.ts';
-import type { Actor, Caller } from '../shared/worker.ts';
+import { type Actor, type Caller, isWorkerName } from '../shared/worker.ts';
 import { Admission } from './admission.ts';
-import { Adoption, resumeRecord } from './adoption.ts';
+import { Adoption, inertRecord, resumeRecord } from './adoption.ts';
 import { isOpen } from './core/model.ts';
 import { phaseOf, timestamp } from './core/view.ts';
 import { Ender } from './ender.ts';
@@ -331,7 +331,16 @@ export class Daemon {
   #loadRegistry(): boolean {
     const { bootId } = this.#processes;
     const { workers, hosts } = this.#store.load();
-    this.#registry.load(workers.map((worker) => resumeRecord(worker, systemClock)));
+    const strange = workers.filter(({ name }) => !isWorkerName(name)).length;
+    if (strange > 0) {
+      this.#options.log.warn(
+        { rows: strange },
+        'the registry holds names that cannot be; rm is all that is done to them',
+      );
+    }
+    this.#registry.load(
+      workers.map((worker) => resumeRecord(isWorkerName(worker.name) ? worker : inertRecord(worker), systemClock)),
+    );
     this.#hosts.load(hosts, this.#registry.all());
     const cold = this.#store.meta(bootMeta) !== bootId || this.#store.meta(cleanMeta) === '1';
     this.#store.setMeta(bootMeta, bootId);

@@ -1,9 +1,11 @@
-/** Definitions: default names, equality, what differs in words, the nearest name. Pure. */
+/** Definitions: default names, sizes, equality, what differs in words, the nearest name. Pure. */
 import { basename, extname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { editDistance } from '../shared/edit-distance.ts';
 import { WorkerdError } from '../shared/errors.ts';
-import type { Spec } from '../shared/worker.ts';
+import { limits } from '../shared/limits.ts';
+import type { Caller, Spec } from '../shared/worker.ts';
+import { capturedCaller, workerEnvironment } from './environment.ts';
 
 /** The file's name without its ending, or that of the program; made into a legal name. */
 export const defaultName = (spec: Spec): string => {
@@ -15,6 +17,35 @@ export const defaultName = (spec: Spec): string => {
     .replace(/^[^A-Za-z0-9]+/, '')
     .slice(0, 60);
   return legal === '' ? 'worker' : legal;
+};
+
+/** For what an order to the shim holds besides. */
+const orderRoom = 16 * 1024;
+
+/**
+ * All that the worker gets with its start: what the caller's and its own environment and its arguments are in sum, and
+ * that they fit, as JSON, into the one message that tells the shim to start it. A thread's are in it twice.
+ */
+export const checkSize = (name: string, spec: Spec, caller: Caller): void => {
+  const identity = { run: `${name}.1.00000000`, name, generation: 1 };
+  const places = { home: '', socket: '' };
+  const env = workerEnvironment({ spec, caller: capturedCaller(spec, caller), identity, places, account: null });
+  const argv = spec.kind === 'command' ? spec.command : [];
+  const strings = [...argv, ...Object.entries(env).map(([key, value]) => `${key}=${value}`)];
+  const bytes = strings.reduce((sum, text) => sum + Buffer.byteLength(text) + 1, 0);
+  const copies = spec.kind === 'thread' ? 2 : 1;
+  // A byte takes six as JSON at most.
+  const mayNotFit = 6 * copies * bytes > limits.maxFrameBytes - orderRoom;
+  const asJson = mayNotFit
+    ? Buffer.byteLength(JSON.stringify([strings, copies === 2 ? [strings, spec.params] : []]))
+    : 0;
+  if (bytes <= limits.maxEnvironmentBytes && asJson <= limits.maxFrameBytes - orderRoom) return;
+  const most = `at most ${limits.maxEnvironmentBytes / 1024} KiB`;
+  throw new WorkerdError(
+    'usage',
+    `invalid params: spec: environment and arguments must be ${most} in sum, and ${limits.maxFrameBytes / 1024} KiB as JSON; these are ${bytes} bytes. Name what it needs with -e and leave the rest away with --clean-env`,
+    { member: 'spec', bytes },
+  );
 };
 
 /** Members that make two definitions differ; `umask` is none. */

@@ -9,7 +9,7 @@ import { limits } from '../shared/limits.ts';
 import { formatPosition } from '../shared/log-position.ts';
 import type { Peer } from '../shared/peer.ts';
 import { type MethodName, methods, type Params, protocolVersion, type Result } from '../shared/protocol.ts';
-import { type Actor, isAlive } from '../shared/worker.ts';
+import { type Actor, isAlive, isWorkerName } from '../shared/worker.ts';
 import type { Admission } from './admission.ts';
 import { isLive, isOpen, type WorkerRecord } from './core/model.ts';
 import { isOver, phaseOf, runViewOf, viewOf } from './core/view.ts';
@@ -91,18 +91,23 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       : null;
   /** Begins after the reply, which is queued when this turn's promises are done. */
   const subscribe = (
-    { peer, subscriptions }: Connection,
+    { peer, subscriptions, signal }: Connection,
     wish: Pick<SubscriptionOptions, 'names' | 'types' | 'logs'>,
     since?: string,
   ): string => {
-    if (subscriptions.size >= limits.maxSubscriptions) {
-      throw new WorkerdError('limit.exceeded', `at most ${limits.maxSubscriptions} subscriptions a connection`, {
-        limit: 'maxSubscriptions',
-      });
+    // Gone in the meantime: nobody would ever take its subscription back.
+    signal.throwIfAborted();
+    const own = subscriptions.size >= limits.maxSubscriptions;
+    if (own || hub.size >= limits.maxSubscriptionsInAll) {
+      const limit = own ? 'maxSubscriptions' : 'maxSubscriptionsInAll';
+      const where = own ? 'a connection' : 'on all connections together';
+      throw new WorkerdError('limit.exceeded', `at most ${limits[limit]} subscriptions ${where}`, { limit });
     }
     const { id, start } = hub.subscribe({ peer, ...wish }, since);
     subscriptions.add(id);
-    setImmediate(start);
+    setImmediate(() => {
+      if (subscriptions.has(id) && !signal.aborted) start();
+    });
     return id;
   };
   const view = (name: string) => ({ worker: viewOf(known(name)) });
@@ -120,7 +125,13 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     start: (params, connection) => verbs.start(params, connection),
     stop: (params, connection) => verbs.stop(params, connection),
     restart: (params, connection) => verbs.restart(params, connection),
-    remove: (params, connection) => verbs.remove(params, connection),
+    remove: (params, connection) => {
+      if (isWorkerName(params.name) || registry.get(params.name) !== null) return verbs.remove(params, connection);
+      throw new WorkerdError('usage', 'invalid params: name: is neither a name nor one that is there', {
+        member: 'name',
+        method: 'remove',
+      });
+    },
     enable: async ({ name }) => ({ worker: await verbs.enable(name, true) }),
     disable: async ({ name }) => ({ worker: await verbs.enable(name, false) }),
     define: async (params) => ({ worker: await verbs.define(params) }),
@@ -182,8 +193,10 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       return { subscription, cursor };
     },
     unwatch({ subscription }, connection) {
-      connection.subscriptions.delete(subscription);
-      return { removed: hub.unsubscribe(connection.peer, subscription) };
+      // Its own: another client's, whose name can be guessed, is none of its business.
+      if (!connection.subscriptions.delete(subscription)) return { removed: false };
+      hub.unsubscribe(connection.peer, subscription);
+      return { removed: true };
     },
 
     async logs(params, connection) {

@@ -4,10 +4,10 @@
  */
 import { WorkerdError } from '../shared/errors.ts';
 import type { Params, Result } from '../shared/protocol.ts';
-import { type Actor, type Caller, isAlive, type Spec, type WorkerView } from '../shared/worker.ts';
+import { type Actor, type Caller, isAlive, isWorkerName, type Spec, type WorkerView } from '../shared/worker.ts';
 import { isLive, isOpen, type StopOrder, type WorkerRecord } from './core/model.ts';
 import { phaseOf, viewOf } from './core/view.ts';
-import { defaultName, isSameDefinition, notFound } from './definitions.ts';
+import { checkSize, defaultName, isSameDefinition, notFound } from './definitions.ts';
 import { capturedCaller } from './environment.ts';
 import { alreadyRunning, inWords, notEnded, specConflict, startFailed } from './failures.ts';
 import type { LogStore } from './log-store.ts';
@@ -160,7 +160,9 @@ export class Verbs {
     await registry.committed();
     reconciler.add(name);
     // One of that name may have been defined anew by now: what it writes is its own.
-    if (!params.keepLogs) await logs.remove(name, registry.get(name) === null ? null : generation);
+    // What cannot be a name leads anywhere as a path, and no worker of it ever ran.
+    if (!params.keepLogs && isWorkerName(name))
+      await logs.remove(name, registry.get(name) === null ? null : generation);
     return { removed: true };
   }
 
@@ -175,6 +177,7 @@ export class Verbs {
     const worker = this.#options.registry.get(params.name);
     const spec = params.spec as Spec;
     checkSpec(spec);
+    checkSize(params.name, spec, params.caller ?? this.#options.baseCaller);
     if (worker !== null && isAlive(phaseOf(worker)) && !isSameDefinition(worker.spec, spec)) {
       throw specConflict(worker, spec);
     }
@@ -220,6 +223,7 @@ export class Verbs {
     }
     const spec = params.spec as Spec;
     checkSpec(spec);
+    checkSize(params.name ?? '', spec, caller);
     const name = params.name ?? this.#freeName(spec);
     const worker = registry.get(name);
     if (worker === null || !isAlive(phaseOf(worker))) this.#write(name, spec, caller);

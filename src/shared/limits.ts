@@ -19,6 +19,7 @@ export const limits = {
   maxBytesInAll: 128 * 1024 * 1024,
   maxConnections: 1024,
   maxSubscriptions: 64,
+  maxSubscriptionsInAll: 4096,
   /** Published state, as JSON. */
   maxStateBytes: 64 * 1024,
   /** What a module returns, as JSON. */

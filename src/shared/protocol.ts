@@ -271,7 +271,12 @@ export const methods = {
     summary: 'Defines or redefines a stopped worker without starting it.',
   },
   remove: {
-    params: z.strictObject({ name, force: z.boolean().default(false), keepLogs: z.boolean().default(false) }),
+    // Also one that cannot be a name, where it is there all the same: written into the registry by hand.
+    params: z.strictObject({
+      name: text(4096),
+      force: z.boolean().default(false),
+      keepLogs: z.boolean().default(false),
+    }),
     result: resultOf<{ removed: true }>(),
     summary: 'Forgets a stopped worker with its history and logs; `force` stops it first.',
     held: true,

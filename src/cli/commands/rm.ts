@@ -1,5 +1,6 @@
 /** `workerctl rm`: forget stopped workers, their history and their logs. */
 import { forEachName, namesOrAll } from '../names.ts';
+import { oneLine } from '../render/text.ts';
 import type { Verb } from '../run.ts';
 
 export const rm: Verb = {
@@ -28,8 +29,8 @@ export const rm: Verb = {
       const result = await context.call('remove', { name, ...options });
       return () => {
         if (context.json) context.result(result);
-        else if (context.quiet) context.line(name);
-        else context.line(`${name}: removed`);
+        else if (context.quiet) context.line(oneLine(name));
+        else context.line(`${oneLine(name)}: removed`);
         return 0;
       };
     });

@@ -4,6 +4,7 @@ import { isAlive, type WorkerView } from '../../shared/worker.ts';
 import type { Context } from '../context.ts';
 import { allWorkers, checkNames } from '../names.ts';
 import { eventText } from '../render/event.ts';
+import { oneLine } from '../render/text.ts';
 import type { Verb } from '../run.ts';
 import type { Screen } from '../screen.ts';
 import { WatchModel } from '../watch-model.ts';
@@ -79,7 +80,7 @@ const linesOf = (context: Context, model: WatchModel) => {
       return;
     }
     if (context.quiet) {
-      if (event.type !== 'gap') context.line(event.name);
+      if (event.type !== 'gap') context.line(oneLine(event.name));
       return;
     }
     nameWidth = Math.max(nameWidth, ...[...model.views.keys()].map((name) => name.length));

@@ -42,7 +42,9 @@ export class LogPrinter {
         stdout.write(`${jsonText(entryOf(name, line))}\n`);
         return;
       case 'cri':
-        stdout.write(Buffer.concat([Buffer.from(criPrefix(line)), line.line, newline]));
+        // Byte for byte for whoever ships it; a terminal is no shipper.
+        if (stdout.isTty) stdout.write(`${criPrefix(line)}${this.#plainText(line)}\n`);
+        else stdout.write(Buffer.concat([Buffer.from(criPrefix(line)), line.line, newline]));
         return;
       case 'plain':
         stdout.write(`${this.#prefixes.get(name) ?? ''}${this.#plain(line)}\n`);
@@ -59,9 +61,14 @@ export class LogPrinter {
     this.#context.line(`${this.#prefixes.get(name) ?? ''}${style.paint('dim', `--- run ${generation} started ---`)}`);
   }
 
-  #plain({ at, line }: LogLine): string {
+  #plainText({ line }: LogLine): string {
+    return printable(line.toString('utf8').replace(/\r$/, ''), { colours: this.#context.style.colours });
+  }
+
+  #plain(line: LogLine): string {
     const { style } = this.#context;
-    const text = printable(line.toString('utf8').replace(/\r$/, ''), { colours: style.colours });
+    const { at } = line;
+    const text = this.#plainText(line);
     return this.#timestamps ? `${style.paint('dim', timeOf(at))} ${text}` : text;
   }
 }
