@@ -4,6 +4,7 @@ import { WorkerdError } from './errors.ts';
 import type { Admitted, AdmittedCall } from './gate.ts';
 import { limits } from './limits.ts';
 import { errorResponse } from './rpc-errors.ts';
+import { Pace } from './turn.ts';
 
 export const tooLong = (message: string): WorkerdError =>
   new WorkerdError('limit.exceeded', message, { limit: 'maxFrameBytes' });
@@ -15,20 +16,27 @@ export const bytesBeyondFrame = (text: string): number | null => {
   return bytes > limits.maxFrameBytes ? bytes : null;
 };
 
-/** An answer longer than a frame is the client's to ask for in smaller parts. */
-export const encodeAnswer = (answer: JSONRPCResponse, room: number = limits.maxFrameBytes): string => {
-  const text = JSON.stringify(answer);
-  if (text.length * 3 <= room || Buffer.byteLength(text) <= room) return text;
+const encodeTooLong = (id: JSONRPCResponse['id']): string => {
   const { rpcCode, message, data } = tooLong(
     `the answer is longer than ${limits.maxFrameBytes} bytes; ask for less at a time`,
   );
-  return JSON.stringify(errorResponse(answer.id, rpcCode, message, data));
+  return JSON.stringify(errorResponse(id, rpcCode, message, data));
+};
+
+/** An answer longer than a frame is the client's to ask for in smaller parts. */
+export const encodeAnswer = (
+  answer: JSONRPCResponse,
+  room: number = limits.maxFrameBytes,
+  onMisfit: () => void = () => {},
+): string => {
+  const text = JSON.stringify(answer);
+  if (text.length * 3 <= room || Buffer.byteLength(text) <= room) return text;
+  onMisfit();
+  return encodeTooLong(answer.id);
 };
 
 /** What an error in place of an answer takes, but for its id. */
 const errorRoom = 256;
-
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /**
  * A batch: begun in order and a few in one turn of the loop, carried out concurrently, answered in one frame. Answers
@@ -36,19 +44,26 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
  */
 export const answerBatch = async (
   elements: readonly Admitted[],
-  perTurn: number,
   carryOut: (call: AdmittedCall) => Promise<JSONRPCResponse | null>,
 ): Promise<string | null> => {
   let room = limits.maxFrameBytes - elements.length * errorRoom;
+  let isFull = false;
   const place = (answer: JSONRPCResponse | null): string | null => {
     if (answer === null) return null;
-    const text = encodeAnswer(answer, room);
+    // To encode what cannot be sent would cost as much as to send it.
+    const text = isFull
+      ? encodeTooLong(answer.id)
+      : encodeAnswer(answer, room, () => {
+          isFull = true;
+        });
     room -= Buffer.byteLength(text) + 1;
     return text;
   };
   const answers: (string | null | Promise<string | null>)[] = [];
+  const pace = new Pace();
   for (const element of elements) {
-    if (answers.length > 0 && answers.length % perTurn === 0) await nextTurn();
+    if (!pace.mayBegin) await new Promise<void>((resolve) => pace.later(resolve));
+    pace.begin();
     answers.push(element.kind === 'answer' ? place(element.response) : carryOut(element).then(place));
   }
   const due = (await Promise.all(answers)).filter((answer) => answer !== null);

@@ -11,11 +11,12 @@ import { answerBatch, bytesBeyondFrame, tooLong, tooManyHeld } from './answers.t
 import type { Budget } from './budget.ts';
 import { connectionLost, errorFromRpc, WorkerdError } from './errors.ts';
 import { parseFrame } from './framing.ts';
-import type { AdmittedCall, Gate } from './gate.ts';
+import type { Admitted, AdmittedCall, Gate } from './gate.ts';
 import { Inbox } from './inbox.ts';
 import { limits } from './limits.ts';
 import { Outbox, type Outgoing } from './outbox.ts';
 import { errorResponse } from './rpc-errors.ts';
+import { Pace } from './turn.ts';
 
 export { connectionLost };
 
@@ -32,8 +33,6 @@ export interface PeerOptions<S> {
   readonly onClose?: (why: string) => void;
 }
 
-/** Requests begun in one turn of the loop: the answers to these are seen before more are made, and others get theirs. */
-const maxBegunPerTurn = 8;
 /** What is less is not worth counting against the budget of all. */
 const leastAccounted = 64 * 1024;
 /** A far end that does not fetch what is due to it is not waited for longer than this. */
@@ -49,8 +48,7 @@ export class Peer<S = undefined> {
   readonly #budget: Budget | undefined;
   readonly #client: JSONRPCClient;
   readonly #inbox = new Inbox(() => this.#refuse('invalid request: a message was begun and not ended'));
-  #begun = 0;
-  #resuming = false;
+  readonly #pace = new Pace();
   readonly #outbox: Outbox;
   #flushing = false;
   #accounted = 0;
@@ -170,7 +168,7 @@ export class Peer<S = undefined> {
   /** Writes what is queued now, as far as the far end takes it. */
   flush(): void {
     this.#flushing = false;
-    this.#begun = 0;
+    this.#pace.reset();
     if (this.#closed !== null) return;
     if (this.#outbox.isUnread) {
       this.destroy('it does not read its answers');
@@ -234,7 +232,7 @@ export class Peer<S = undefined> {
       if (this.#closing || this.#closed !== null) return;
       const frame = this.#mayBegin ? this.#inbox.take() : null;
       if (frame === null) break;
-      this.#begun += 1;
+      this.#pace.begin();
       this.#frame(frame);
     }
     if (this.#inbox.isEmpty) {
@@ -243,22 +241,14 @@ export class Peer<S = undefined> {
     } else this.#socket.pause();
   }
 
-  /** Only requests make answers: what we hear as a client is taken in at once, or two that both write would wait for ever. */
+  /** What we hear as a client is taken in at once, or two that both write would wait for each other for ever. */
   get #mayBegin(): boolean {
     if (this.#gate === undefined) return true;
-    if (this.#begun >= maxBegunPerTurn) this.#resume();
-    return this.#begun < maxBegunPerTurn && this.#inFlight < limits.maxInFlight && !this.#outbox.full;
-  }
-
-  /** Goes on in the next turn: what was begun in this one has been answered by then, unless it takes its time. */
-  #resume(): void {
-    if (this.#resuming) return;
-    this.#resuming = true;
-    setImmediate(() => {
-      this.#resuming = false;
-      this.#begun = 0;
-      this.#pump();
-    });
+    if (!this.#pace.mayBegin) {
+      this.#pace.later(() => this.#pump());
+      return false;
+    }
+    return this.#inFlight < limits.maxInFlight && !this.#outbox.full;
   }
 
   #frame(frame: Buffer): void {
@@ -302,15 +292,23 @@ export class Peer<S = undefined> {
       this.send(only.response);
       return;
     }
-    const carryOut = (call: AdmittedCall) => this.#carryOut(call, gate);
     this.#unanswered += 1;
-    const answered =
-      only?.kind === 'call' && !batch ? carryOut(only) : answerBatch(elements, maxBegunPerTurn, carryOut);
+    const answered = only?.kind === 'call' && !batch ? this.#carryOut(only, gate) : this.#serveBatch(elements, gate);
     void answered.then((answer) => {
       if (answer !== null) this.send(answer);
       this.#unanswered -= 1;
       this.#pump();
     });
+  }
+
+  /** What was not begun yet counts as in work: one batch after the other, or many would be made at once. */
+  #serveBatch(elements: readonly Admitted[], gate: Gate<S>): Promise<string | null> {
+    const begin = (call: AdmittedCall) => {
+      if (!call.held) this.#inFlight -= 1;
+      return this.#carryOut(call, gate);
+    };
+    for (const element of elements) if (element.kind === 'call' && !element.held) this.#inFlight += 1;
+    return answerBatch(elements, begin);
   }
 
   async #carryOut(admitted: AdmittedCall, gate: Gate<S>): Promise<JSONRPCResponse | null> {
