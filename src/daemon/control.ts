@@ -5,6 +5,7 @@ import { isLost, replacement } from '../shared/connection.ts';
 import { exitCodes, WorkerdError } from '../shared/errors.ts';
 import { launchDaemon } from '../shared/launch.ts';
 import type { Places } from '../shared/paths.ts';
+import { jsonText, printable } from '../shared/printable.ts';
 import type { DaemonInfo } from '../shared/protocol.ts';
 import { isGone, readStat } from './process-table.ts';
 
@@ -18,8 +19,8 @@ export interface ControlOptions {
 }
 
 const say = ({ json, quiet }: ControlOptions, result: object, words: string): void => {
-  if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
-  else if (!quiet) process.stdout.write(`${words}\n`);
+  if (json) process.stdout.write(`${jsonText(result)}\n`);
+  else if (!quiet) process.stdout.write(`${printable(words)}\n`);
 };
 
 /** One that is replaced in the middle of it is asked again; `reconnectMs` 0: not. */

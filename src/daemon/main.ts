@@ -8,6 +8,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { closeInherited } from '../shared/descriptors.ts';
 import { WorkerdError } from '../shared/errors.ts';
 import { type Places, resolvePlaces } from '../shared/paths.ts';
+import { jsonText, printable } from '../shared/printable.ts';
 import type { Actor } from '../shared/worker.ts';
 import { type ControlOptions, runRestart, runStatus, runStop, startDetached } from './control.ts';
 import { Daemon, rotateDaemonLog, shimFlags } from './daemon.ts';
@@ -164,8 +165,8 @@ const report = (error: unknown, json: boolean): number => {
   const known = error instanceof WorkerdError ? error : faultOf(error);
   if (json) {
     const { code, ...data } = known.data;
-    process.stdout.write(`${JSON.stringify({ error: { code, message: known.message, data: { code, ...data } } })}\n`);
-  } else process.stderr.write(`workerd: ${known.message}\n`);
+    process.stdout.write(`${jsonText({ error: { code, message: known.message, data: { code, ...data } } })}\n`);
+  } else process.stderr.write(`workerd: ${printable(known.message)}\n`);
   return known.exitCode;
 };
 
@@ -195,7 +196,7 @@ const serve = async (places: Places, flags: StartFlags, version: string): Promis
     const lock = await takeLock(places);
     if (lock === null) {
       if (flags.background === true) tellStarter(flags.readyFd, { running: true });
-      else process.stderr.write(`workerd: already running (home ${places.home}). See: workerd status\n`);
+      else process.stderr.write(`workerd: already running (home ${printable(places.home)}). See: workerd status\n`);
       return 1;
     }
     return await live(places, flags, version, callersUmask, lock);
