@@ -98,10 +98,14 @@ const outcomeOf = (error: unknown, report: Report, signal: AbortSignal): number 
   if (error instanceof BrokenPipe) return 0;
   if (error instanceof Interrupted || signal.aborted) return interruptedCode;
   const known = error instanceof WorkerdError ? error : fault(error);
-  try {
-    reportError(report, known);
-  } catch (broken) {
-    if (!(broken instanceof BrokenPipe)) throw broken;
+  // A full disk where the output goes takes the error no more than the result: then the other stream has it.
+  for (const way of report.json ? [report, { ...report, json: false }] : [report]) {
+    try {
+      reportError(way, known);
+      break;
+    } catch (broken) {
+      if (broken instanceof BrokenPipe) break;
+    }
   }
   return known.exitCode;
 };
