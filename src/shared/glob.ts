@@ -14,7 +14,8 @@ export const isGlob = (text: string): boolean => /[*?[]/.test(text);
 
 /** The whole name is described by the pattern; a literal pattern describes itself. */
 export const matchesGlob = (pattern: string, name: string): boolean => {
-  const tokens = tokensOf(pattern);
+  const { tokens, least } = compiled(pattern);
+  if (name.length < least) return false;
   let token = 0;
   let index = 0;
   // Only the last star ever needs to take more: whatever an earlier one took, the later can take as well.
@@ -50,6 +51,26 @@ const matchesOne = (token: Token, char: string): boolean => {
     default:
       return false;
   }
+};
+
+interface Compiled {
+  readonly tokens: readonly Token[];
+  /** Characters that it takes at least. */
+  readonly least: number;
+}
+
+/** One pattern meets ten thousand names: it is read once. */
+const cache = new Map<string, Compiled>();
+const maxCached = 2048;
+
+const compiled = (pattern: string): Compiled => {
+  const known = cache.get(pattern);
+  if (known !== undefined) return known;
+  const tokens = tokensOf(pattern);
+  const made = { tokens, least: tokens.filter(({ kind }) => kind !== 'star').length };
+  if (cache.size >= maxCached) cache.clear();
+  cache.set(pattern, made);
+  return made;
 };
 
 const tokensOf = (pattern: string): readonly Token[] => {
