@@ -67,20 +67,19 @@ export class Peer<S = undefined> {
   readonly #onDrain = new Set<() => void>();
 
   constructor(options: PeerOptions<S>) {
-    this.#socket = options.socket;
+    const { socket } = options;
+    this.#socket = socket;
     this.#gate = options.gate;
     this.#session = options.session as S;
     this.#onNotification = options.onNotification;
     this.#onClose = options.onClose;
     this.#budget = options.budget;
-    this.#outbox = new Outbox(options.socket);
+    this.#outbox = new Outbox(socket);
     this.#client = new JSONRPCClient((request: unknown) => this.#sendRequest(JSON.stringify(request)));
-    const socket = this.#socket;
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
     socket.on('drain', () => {
       this.#outbox.drained();
       this.flush();
-      this.#pump();
       this.#drained();
     });
     socket.on('end', () => {
@@ -177,7 +176,7 @@ export class Peer<S = undefined> {
     const wasFull = this.#outbox.full;
     this.#outbox.write(this.#closing);
     this.#account();
-    // All taken at once: no 'drain' will tell those who hold back.
+    // All taken at once: no 'drain' tells those who hold back.
     if (wasFull && !this.#outbox.full) this.#drained();
     if (this.#inbox.isEmpty) this.#endIfDone();
     else this.#pump();
@@ -330,9 +329,7 @@ export class Peer<S = undefined> {
 
   #endIfDone(): void {
     const done = this.#inbox.isEmpty && this.#unanswered === 0 && this.#outbox.isEmpty;
-    if (this.#inputEnded && done && !this.#closing) {
-      this.close('the far end closed the connection');
-    }
+    if (this.#inputEnded && done && !this.#closing) this.close('the far end closed the connection');
   }
 
   /** Says why, once, and closes. */

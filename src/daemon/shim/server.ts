@@ -182,9 +182,12 @@ export class ShimServer {
         const { run, text } = orders.inputOrder(params);
         return { delivered: runs.get(run).channels.input(text) };
       }),
-      publish: greeted((params) => {
+      publish: greeted((params, session) => {
         const { run, patch } = orders.publishOrder(params);
-        return runs.publish(run, patch);
+        const published = runs.publish(run, patch);
+        // Before its answer: whoever asked is answered with it.
+        this.#tell(session);
+        return published;
       }),
       adopt: greeted((params) => {
         runs.adopt(orders.adoptOrder(params));

@@ -201,7 +201,7 @@ it.each(seeds)('seed %i: an answer to each, never -32603', async (seed) => {
   }
   client.socket.destroy();
   wild.socket.destroy();
-  await canary.unhurt(100);
+  await canary.unhurt(500);
 });
 
 it('afterwards all is as before: descriptors, memory, the log, and nothing beside the home', async () => {
