@@ -3,9 +3,9 @@
  * that whoever comes new is heard between them.
  */
 
-/** Requests that one connection may begin in a turn: the answers to these are seen before more are made. */
-const maxBegunPerTurn = 8;
-/** Beyond it each connection begins one request a turn. */
+/** Requests that one connection may begin in a turn; what they change is one commit. */
+const maxBegunPerTurn = 64;
+/** Beyond it each connection begins one request a turn: large answers take long to make, and are seen before more are. */
 const maxTurnMs = 10;
 
 let beganMs: number | null = null;

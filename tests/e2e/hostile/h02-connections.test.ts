@@ -165,8 +165,11 @@ describe('C04: lines that are begun and not ended', () => {
       },
       { withinMs: 30_000, what: 'what is over the budget is cut off' },
     );
-    for (const client of cut) {
-      expect(client.answers()).toMatchObject([{ error: { code: -32010, data: { code: 'limit.exceeded' } } }]);
+    // Where one was still writing, the words may be lost with the connection.
+    const told = cut.filter((each) => each.lines().length > 0);
+    expect(told.length).toBeGreaterThan(0);
+    for (const each of told) {
+      expect(each.answers()).toMatchObject([{ error: { code: -32010, data: { code: 'limit.exceeded' } } }]);
     }
     // 128 MiB may be held; without that bound it were 200.
     expect(clients.filter(({ ended }) => !ended).length).toBeLessThanOrEqual(128);
