@@ -7,11 +7,12 @@
  */
 import type { Socket } from 'node:net';
 import { JSONRPCClient, type JSONRPCResponse } from 'json-rpc-2.0';
-import { answerBatch, bytesBeyondFrame, tooLong, tooManyHeld } from './answers.ts';
+import { bytesBeyondFrame, tooLong } from './answers.ts';
 import type { Budget } from './budget.ts';
+import { Calls } from './calls.ts';
 import { connectionLost, errorFromRpc, WorkerdError } from './errors.ts';
 import { parseFrame } from './framing.ts';
-import type { Admitted, AdmittedCall, Gate } from './gate.ts';
+import type { Gate } from './gate.ts';
 import { Inbox } from './inbox.ts';
 import { limits } from './limits.ts';
 import { Outbox, type Outgoing } from './outbox.ts';
@@ -42,7 +43,7 @@ const httpRequestLine = /^[A-Z]{3,10} \S+ HTTP\/\d/;
 export class Peer<S = undefined> {
   readonly #socket: Socket;
   readonly #gate: Gate<S> | undefined;
-  readonly #session: S;
+  readonly #calls: Calls<S> | undefined;
   readonly #onNotification: ((method: string, params: unknown) => void) | undefined;
   readonly #onClose: ((why: string) => void) | undefined;
   readonly #budget: Budget | undefined;
@@ -52,8 +53,6 @@ export class Peer<S = undefined> {
   readonly #outbox: Outbox;
   #flushing = false;
   #accounted = 0;
-  #inFlight = 0;
-  #held = 0;
   /** Messages whose answer has not been queued yet. */
   #unanswered = 0;
   /** What the far end said last, to nobody's request. */
@@ -70,7 +69,7 @@ export class Peer<S = undefined> {
     const { socket } = options;
     this.#socket = socket;
     this.#gate = options.gate;
-    this.#session = options.session as S;
+    this.#calls = this.#gate && new Calls(this.#gate, options.session as S, options.budget);
     this.#onNotification = options.onNotification;
     this.#onClose = options.onClose;
     this.#budget = options.budget;
@@ -155,7 +154,7 @@ export class Peer<S = undefined> {
     this.#outbox.push(message);
     if (this.#flushing) return;
     this.#flushing = true;
-    setImmediate(() => this.flush());
+    process.nextTick(() => this.flush());
   }
 
   #sendRequest(text: string): void {
@@ -167,7 +166,6 @@ export class Peer<S = undefined> {
   /** Writes what is queued now, as far as the far end takes it. */
   flush(): void {
     this.#flushing = false;
-    this.#pace.reset();
     if (this.#closed !== null) return;
     if (this.#outbox.isUnread) {
       this.destroy('it does not read its answers');
@@ -242,12 +240,12 @@ export class Peer<S = undefined> {
 
   /** What we hear as a client is taken in at once, or two that both write would wait for each other for ever. */
   get #mayBegin(): boolean {
-    if (this.#gate === undefined) return true;
+    if (this.#calls === undefined) return true;
     if (!this.#pace.mayBegin) {
       this.#pace.later(() => this.#pump());
       return false;
     }
-    return this.#inFlight < limits.maxInFlight && !this.#outbox.full;
+    return this.#calls.mayBegin && !this.#outbox.full;
   }
 
   #frame(frame: Buffer): void {
@@ -263,8 +261,8 @@ export class Peer<S = undefined> {
       if (this.#gate !== undefined) this.send(errorResponse(null, -32700, parsed.why));
       return;
     }
-    if (this.#takeOwn(parsed.value) || this.#gate === undefined) return;
-    this.#serve(parsed.value, this.#gate);
+    if (this.#takeOwn(parsed.value) || this.#gate === undefined || this.#calls === undefined) return;
+    this.#serve(parsed.value, this.#gate, this.#calls);
   }
 
   /** Answers to our requests, and the far end's notifications. */
@@ -284,47 +282,20 @@ export class Peer<S = undefined> {
     return true;
   }
 
-  #serve(message: unknown, gate: Gate<S>): void {
+  #serve(message: unknown, gate: Gate<S>, calls: Calls<S>): void {
     const { elements, batch } = gate.admit(message);
     const [only] = elements;
-    if (!batch && only?.kind === 'answer') {
-      this.send(only.response);
-      return;
-    }
+    if (batch) void this.#answer(calls.carryOutBatch(elements));
+    else if (only?.kind === 'call') void this.#answer(calls.carryOut(only));
+    else if (only !== undefined) this.send(only.response);
+  }
+
+  async #answer(due: Promise<string | JSONRPCResponse | null>): Promise<void> {
     this.#unanswered += 1;
-    const answered = only?.kind === 'call' && !batch ? this.#carryOut(only, gate) : this.#serveBatch(elements, gate);
-    void answered.then((answer) => {
-      if (answer !== null) this.send(answer);
-      this.#unanswered -= 1;
-      this.#pump();
-    });
-  }
-
-  /** What was not begun yet counts as in work: one batch after the other, or many would be made at once. */
-  #serveBatch(elements: readonly Admitted[], gate: Gate<S>): Promise<string | null> {
-    const begin = (call: AdmittedCall) => {
-      if (!call.held) this.#inFlight -= 1;
-      return this.#carryOut(call, gate);
-    };
-    for (const element of elements) if (element.kind === 'call' && !element.held) this.#inFlight += 1;
-    return answerBatch(elements, begin);
-  }
-
-  async #carryOut(admitted: AdmittedCall, gate: Gate<S>): Promise<JSONRPCResponse | null> {
-    const { request, held } = admitted;
-    if (!gate.knows(request.method)) return null;
-    if (held && this.#held >= limits.maxHeld) return tooManyHeld(request, 'maxHeld');
-    if (held && this.#budget?.hold() === false) return tooManyHeld(request, 'maxHeldInAll');
-    if (held) this.#held += 1;
-    else this.#inFlight += 1;
-    try {
-      return await gate.call(request, this.#session);
-    } finally {
-      if (held) {
-        this.#held -= 1;
-        this.#budget?.release();
-      } else this.#inFlight -= 1;
-    }
+    const answer = await due;
+    if (answer !== null) this.send(answer);
+    this.#unanswered -= 1;
+    this.#pump();
   }
 
   #endIfDone(): void {

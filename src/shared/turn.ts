@@ -8,6 +8,7 @@ const maxBegunPerTurn = 64;
 /** Beyond it each connection begins one request a turn: large answers take long to make, and are seen before more are. */
 const maxTurnMs = 10;
 
+let turn = 0;
 let beganMs: number | null = null;
 
 /** Whoever asks begins work: the first in a turn is when it began. */
@@ -16,6 +17,7 @@ const turnIsLong = (): boolean => {
   if (beganMs !== null) return now - beganMs > maxTurnMs;
   beganMs = now;
   setImmediate(() => {
+    turn += 1;
     beganMs = null;
   });
   return false;
@@ -23,19 +25,22 @@ const turnIsLong = (): boolean => {
 
 /** How much one connection, or one batch, begins in a turn. */
 export class Pace {
+  /** In which it began so many: answers go out within a turn, and make no new one. */
+  #turn = -1;
   #begun = 0;
   #waiting = false;
 
   get mayBegin(): boolean {
-    return this.#begun < maxBegunPerTurn && !(turnIsLong() && this.#begun > 0);
+    const isLong = turnIsLong();
+    if (this.#turn !== turn) {
+      this.#turn = turn;
+      this.#begun = 0;
+    }
+    return this.#begun === 0 || (this.#begun < maxBegunPerTurn && !isLong);
   }
 
   begin(): void {
     this.#begun += 1;
-  }
-
-  reset(): void {
-    this.#begun = 0;
   }
 
   /** Calls once, in the next turn, where more may be begun. */
@@ -44,7 +49,6 @@ export class Pace {
     this.#waiting = true;
     setImmediate(() => {
       this.#waiting = false;
-      this.#begun = 0;
       goOn();
     });
   }

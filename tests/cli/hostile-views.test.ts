@@ -62,7 +62,7 @@ describe.each([true, false])('with colours: %s', (colours) => {
           for (const width of [null, 1, 5, 40, 200]) {
             const texts = [
               tableText([view], { style, now, width }),
-              blockText(view, { style, now, width, lastLines: [evil], showEnv: true }),
+              blockText(view, { style, now, width, lastLines: [{ stream: 'stderr', text: evil }], showEnv: true }),
               historyText([run], { style, width, now }),
               endedText('stopped', view),
               runningText('running', view),
