@@ -62,7 +62,7 @@ export const answerBatch = async (
   const answers: (string | null | Promise<string | null>)[] = [];
   const pace = new Pace();
   for (const element of elements) {
-    if (!pace.mayBegin) await new Promise<void>((resolve) => pace.later(resolve));
+    if (!pace.mayBegin(elements.length === 1)) await new Promise<void>((resolve) => pace.later(resolve));
     pace.begin();
     answers.push(element.kind === 'answer' ? place(element.response) : carryOut(element).then(place));
   }

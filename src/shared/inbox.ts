@@ -20,6 +20,11 @@ export class Inbox {
     return this.#next === this.#frames.length;
   }
 
+  /** One is left. */
+  get isLast(): boolean {
+    return this.#next + 1 === this.#frames.length;
+  }
+
   get holdsUnfinished(): boolean {
     return this.#reader.unfinished;
   }

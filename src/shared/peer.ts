@@ -225,13 +225,12 @@ export class Peer<S = undefined> {
 
   /** Works through the frames received, as far as the limits allow; the socket is read only when none waits. */
   #pump(): void {
-    for (;;) {
-      if (this.#closing || this.#closed !== null) return;
-      const frame = this.#mayBegin ? this.#inbox.take() : null;
-      if (frame === null) break;
+    while (!this.#closing && this.#closed === null && !this.#inbox.isEmpty && this.#mayBegin) {
+      const frame = this.#inbox.take();
       this.#pace.begin();
-      this.#frame(frame);
+      if (frame !== null) this.#frame(frame);
     }
+    if (this.#closing || this.#closed !== null) return;
     if (this.#inbox.isEmpty) {
       this.#socket.resume();
       this.#endIfDone();
@@ -241,7 +240,7 @@ export class Peer<S = undefined> {
   /** What we hear as a client is taken in at once, or two that both write would wait for each other for ever. */
   get #mayBegin(): boolean {
     if (this.#calls === undefined) return true;
-    if (!this.#pace.mayBegin) {
+    if (!this.#pace.mayBegin(this.#inbox.isLast)) {
       this.#pace.later(() => this.#pump());
       return false;
     }

@@ -30,7 +30,9 @@ export class Pace {
   #begun = 0;
   #waiting = false;
 
-  get mayBegin(): boolean {
+  /** `alone`: there is no other to begin. To count it would cost a look at every descriptor more. */
+  mayBegin(alone: boolean): boolean {
+    if (alone && beganMs === null) return true;
     const isLong = turnIsLong();
     if (this.#turn !== turn) {
       this.#turn = turn;
@@ -40,7 +42,7 @@ export class Pace {
   }
 
   begin(): void {
-    this.#begun += 1;
+    if (beganMs !== null) this.#begun += 1;
   }
 
   /** Calls once, in the next turn, where more may be begun. */
