@@ -57,17 +57,23 @@ export const differences = (before: Spec, after: Spec): readonly string[] => {
 };
 export const isSameDefinition = (before: Spec, after: Spec): boolean => differences(before, after).length === 0;
 
+/** Farther apart than this are no slips of a key, however long the names. */
+const mostSlips = 5;
+/** A longer one is no name that anybody mistyped. */
+const longestMistyped = 100;
+
 /** The known name that is nearest to one that is not, if any is near. */
 export const nearestName = (name: string, known: readonly string[]): string | null => {
+  if (name.length > longestMistyped) return null;
+  const wanted = name.toLowerCase();
   let best: string | null = null;
-  let least = Math.max(2, Math.floor(name.length / 3)) + 1;
+  let most = Math.min(mostSlips, Math.max(2, Math.floor(name.length / 3)));
   for (const candidate of known.slice(0, 10_000)) {
-    if (Math.abs(candidate.length - name.length) >= least) continue;
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
-    if (distance < least) {
-      least = distance;
-      best = candidate;
-    }
+    const distance = editDistance(wanted, candidate.toLowerCase(), most);
+    if (distance > most) continue;
+    best = candidate;
+    most = distance - 1;
+    if (most < 0) break;
   }
   return best ?? known.find((candidate) => name.length >= 3 && candidate.startsWith(name)) ?? null;
 };
