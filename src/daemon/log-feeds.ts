@@ -4,7 +4,7 @@
  */
 import { DirectoryNotices } from '../shared/directory-notices.ts';
 import { RunFollower } from '../shared/log-follow.ts';
-import { LineAssembler, type LogLine } from '../shared/log-lines.ts';
+import { LineAssembler, type LogLine, maxLineBytes } from '../shared/log-lines.ts';
 import {
   formatPosition,
   type LogPosition,
@@ -28,6 +28,8 @@ export interface LogFeedsOptions extends LogWish {
 
 /** Characters sent in one turn of the loop: then others have theirs, and it is seen whether the far end reads. */
 const turnLength = 64 * 1024;
+/** What a feed holds that stands still in the middle of a log: a read buffer, one of the index, a line of each stream. */
+const standingBytes = turnLength + 32 * 1024 + 2 * maxLineBytes;
 /** Between two looks at one log, in milliseconds: the first line after a pause goes out at once, a flood in batches. */
 const lookEveryMs = 5;
 /** Files kept open between two looks, over all subscriptions; others are opened anew for each. */
@@ -43,6 +45,8 @@ interface Feed {
   follower: RunFollower | null;
   /** Of what was there at the last look, the lines that have not been told. */
   lines: Iterator<LogLine> | null;
+  /** In the middle of them. */
+  stands: boolean;
   readonly assembler: LineAssembler;
   /** When it was read to its end last, by the monotonic clock. */
   lookedAt: number;
@@ -163,6 +167,7 @@ export class LogFeeds {
       offset: offsetOf(position),
       follower: null,
       lines: null,
+      stands: false,
       assembler,
       lookedAt: 0,
       notices: new DirectoryNotices(directory, `${position.generation}.`, [closing.signal]),
@@ -218,7 +223,7 @@ export class LogFeeds {
     try {
       if (feed.follower === null) {
         keptOpen += 1;
-        const options = { from: feed.offset, streams, since };
+        const options = { from: feed.offset, streams, since, readSize: turnLength };
         feed.follower = new RunFollower(directoryOf(feed.name), feed.position.generation, options);
       }
       feed.lines ??= this.#lines(feed, feed.follower);
@@ -228,6 +233,7 @@ export class LogFeeds {
         length += this.#line(feed, value);
         if (feed.offset >= end) return true;
         if (length >= turnLength) {
+          this.#stand(feed, true);
           await new Promise(setImmediate);
           return false;
         }
@@ -239,11 +245,20 @@ export class LogFeeds {
       return true;
     }
     feed.lines = null;
+    this.#stand(feed, false);
     if (keptOpen > maxKeptOpen) this.#release(feed);
     return true;
   }
 
+  /** Counted with what the far end has not read: it is waited for. */
+  #stand(feed: Feed, stands: boolean): void {
+    if (feed.stands === stands || (stands && this.#closed)) return;
+    feed.stands = stands;
+    this.#options.peer.keep(stands ? standingBytes : -standingBytes);
+  }
+
   #release(feed: Feed): void {
+    this.#stand(feed, false);
     if (feed.follower === null) return;
     keptOpen -= 1;
     feed.follower.close();

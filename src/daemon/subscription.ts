@@ -37,7 +37,7 @@ export interface LogWish {
 
 export interface SubscriptionOptions {
   readonly id: string;
-  readonly peer: Pick<Peer<never>, 'send' | 'sendLines' | 'backlogged' | 'onDrain'>;
+  readonly peer: Pick<Peer<never>, 'send' | 'sendLines' | 'keep' | 'backlogged' | 'onDrain'>;
   readonly names: readonly string[] | null;
   readonly types: ReadonlySet<EventType> | null;
   readonly logs?: LogWish | undefined;

@@ -18,6 +18,7 @@ export interface FollowFrom {
   readonly since?: number | undefined;
   readonly streams?: readonly LogStream[] | undefined;
   readonly merge?: boolean;
+  readonly readSize?: number;
 }
 
 /** Reads one run's output forward as far as it is there, again and again. The files need not exist yet. */

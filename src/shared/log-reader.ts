@@ -34,6 +34,8 @@ export interface ChunkOptions {
   readonly streams?: readonly LogStream[] | undefined;
   /** Joins neighbours of one stream: for bytes alone, where `at` does not matter. */
   readonly merge?: boolean;
+  /** Bytes read at a time, at most: what a pass that stands still holds. */
+  readonly readSize?: number;
 }
 
 export interface LineOptions extends ChunkOptions {
@@ -41,7 +43,7 @@ export interface LineOptions extends ChunkOptions {
   readonly generation?: number | undefined;
 }
 
-const readSize = 1024 * 1024;
+const mostRead = 1024 * 1024;
 const firstReadSize = 4 * 1024;
 const idxReadSize = 32 * 1024;
 
@@ -146,13 +148,14 @@ export class SegmentReader {
     this.offset = end;
   }
 
-  *#bytes(at: number, mark: number, end: number, { from = 0, to = Infinity }: ChunkOptions): Generator<LogChunk> {
+  *#bytes(at: number, mark: number, end: number, options: ChunkOptions): Generator<LogChunk> {
+    const { from = 0, to = Infinity, readSize = mostRead } = options;
     const { generation } = this.open.segment;
     const stream = streamOf(mark);
     const stop = Math.min(end, to);
     let offset = Math.max(this.offset, from);
     while (offset < stop) {
-      const bytes = this.#read(offset - this.open.base, stop - offset);
+      const bytes = this.#read(offset - this.open.base, stop - offset, readSize);
       // The log is shorter than its index says: it was cut by somebody.
       if (bytes.length === 0) return;
       yield { at, stream, bytes, generation, offset };
@@ -161,10 +164,10 @@ export class SegmentReader {
   }
 
   /** What is there at `position`, from a read buffer that is never written again once given away. */
-  #read(position: number, length: number): Buffer {
+  #read(position: number, length: number, most: number): Buffer {
     let inBuffer = position - this.#dataAt;
     if (inBuffer < 0 || inBuffer >= this.#data.length) {
-      const size = Math.min(readSize, Math.max(length, firstReadSize, this.#data.length * 2));
+      const size = Math.min(most, Math.max(length, firstReadSize, this.#data.length * 2));
       this.#data = readBytes(this.open.log, position, size);
       this.#dataAt = position;
       inBuffer = 0;

@@ -52,6 +52,8 @@ export class Peer<S = undefined> {
   readonly #pace = new Pace();
   readonly #outbox: Outbox;
   #flushing = false;
+  /** Bytes held elsewhere for what it has not read. */
+  #kept = 0;
   #accounted = 0;
   /** Messages whose answer has not been queued yet. */
   #unanswered = 0;
@@ -149,6 +151,12 @@ export class Peer<S = undefined> {
     if (lines.length > 0) this.#queue(lines);
   }
 
+  /** More, or less, is held elsewhere until the far end reads. */
+  keep(bytes: number): void {
+    this.#kept += bytes;
+    this.#account();
+  }
+
   #queue(message: Outgoing): void {
     if (this.#closed !== null) return;
     this.#outbox.push(message);
@@ -189,7 +197,7 @@ export class Peer<S = undefined> {
 
   #account(): void {
     if (this.#budget === undefined) return;
-    const bytes = this.#outbox.heldBytes + this.#inbox.heldBytes;
+    const bytes = this.#outbox.heldBytes + this.#inbox.heldBytes + this.#kept;
     const counted = this.#closed !== null || bytes < leastAccounted ? 0 : bytes;
     if (counted === this.#accounted) return;
     this.#accounted = counted;

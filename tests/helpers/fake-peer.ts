@@ -15,6 +15,10 @@ export class FakePeer {
     if (lines.length > 0) this.shared.push(lines);
     this.sent.push(...lines.toString().split('\n').slice(0, -1));
   }
+  kept = 0;
+  keep(bytes: number): void {
+    this.kept += bytes;
+  }
   onDrain(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
