@@ -9,9 +9,9 @@ import { limits } from '../shared/limits.ts';
 import { formatPosition } from '../shared/log-position.ts';
 import type { Peer } from '../shared/peer.ts';
 import { type MethodName, methods, type Params, protocolVersion, type Result } from '../shared/protocol.ts';
-import { type Actor, isAlive, isWorkerName } from '../shared/worker.ts';
+import { type Actor, isAlive, isWorkerName, type RunView } from '../shared/worker.ts';
 import type { Admission } from './admission.ts';
-import { isLive, isOpen, type WorkerRecord } from './core/model.ts';
+import { isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
 import { isOver, phaseOf, runViewOf, viewOf } from './core/view.ts';
 import { notFound } from './definitions.ts';
 import type { Hub } from './hub.ts';
@@ -230,11 +230,9 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       });
       return { worker: viewOf(found) };
     },
-    history: ({ name, limit }) => {
+    history: ({ name, limit = 100 }) => {
       const { run } = known(name);
-      const runs = options.store.history(name, (limit ?? 100) + 1).filter((past) => !isOpen(past));
-      const newest = run !== null && !isOpen(run) && runs[0]?.generation !== run.generation ? [run] : [];
-      return { runs: [...newest, ...runs].slice(0, limit ?? 100).map(runViewOf) };
+      return { runs: newestRuns(run, options.store.history(name, limit + 1), limit) };
     },
 
     'daemon.info': () => control.info(),
@@ -306,6 +304,27 @@ const approximateBytes = (worker: WorkerRecord, showEnv: boolean, shown: object)
   // A character may take six bytes as JSON (\u0000).
   for (const text of texts) bytes += 6 * text.length + 3;
   return bytes;
+};
+
+/** As many as fit into a page: results are long, and what cannot be sent is not read. */
+const newestRuns = (newest: Run | null, past: Iterable<Run>, limit: number): readonly RunView[] => {
+  const runs: RunView[] = [];
+  let bytes = 0;
+  /** `false`: there is no room for more. */
+  const add = (run: Run): boolean => {
+    const view = runViewOf(run);
+    bytes += Buffer.byteLength(JSON.stringify(view)) + 1;
+    if (runs.length > 0 && bytes > maxPageBytes) return false;
+    runs.push(view);
+    return runs.length < limit;
+  };
+  // Its end may not be written yet.
+  if (newest !== null && !isOpen(newest) && !add(newest)) return runs;
+  for (const run of past) {
+    if (isOpen(run) || run.generation === runs[0]?.generation) continue;
+    if (!add(run)) break;
+  }
+  return runs;
 };
 
 /** Each handler behind the check of its parameters, as the gate wants them. */

@@ -305,7 +305,11 @@ export const methodWords: { readonly [M in MethodName]: MethodWords<M> } = {
       { name: 'its end', params: { name: 'sleeper', for: 'exit', timeoutMs: 60_000 }, result: { worker: stopped } },
     ],
   },
-  history: { params: { name, limit: 'How many at most; 100 without it.' }, errors: ['worker.not-found'] },
+  history: {
+    description: 'As many of the newest as fit into one message of 1 MiB; older ones are left out.',
+    params: { name, limit: 'How many at most; 100 without it.' },
+    errors: ['worker.not-found'],
+  },
   'daemon.info': { params: {} },
   'daemon.stop': { params: { keepWorkers: 'End the daemon alone; the workers go on.' } },
   'daemon.restart': { params: {} },

@@ -43,7 +43,8 @@ export interface Store {
   load(): { readonly workers: readonly WorkerRecord[]; readonly hosts: readonly HostRow[] };
   /** All or nothing, and safe on disk when it returns; throws where the disk says no. */
   commit(changes: StoreChanges): void;
-  history(name: string, limit: number): readonly Run[];
+  /** The newest runs first, each read when it is asked for; to be gone through at once. */
+  history(name: string, limit: number): Iterable<Run>;
   meta(key: string): string | null;
   setMeta(key: string, value: string): void;
   close(): void;

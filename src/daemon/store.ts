@@ -182,11 +182,10 @@ export class SqliteStore implements Store {
     if (run.stage === 'ordered') this.#pruneRuns.run(name, run.generation - keptRuns);
   }
 
-  history(name: string, limit: number): readonly Run[] {
-    return this.#db
-      .prepare('SELECT run FROM runs WHERE name = ? ORDER BY generation DESC LIMIT ?')
-      .all(name, limit)
-      .map((row) => JSON.parse(text(row, 'run')) as Run);
+  /** Newest first, each read when it is asked for. */
+  *history(name: string, limit: number): Generator<Run> {
+    const select = this.#db.prepare('SELECT run FROM runs WHERE name = ? ORDER BY generation DESC LIMIT ?');
+    for (const row of select.iterate(name, limit)) yield JSON.parse(text(row, 'run')) as Run;
   }
 
   meta(key: string): string | null {

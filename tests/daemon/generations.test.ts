@@ -34,7 +34,7 @@ describe('replace', () => {
     await plane.clock.run(1);
     expect(plane.phase()).toBe('running');
     expect(plane.worker()).toMatchObject({ generation: 2, run: { generation: 2 } });
-    expect(plane.store.history('w', 10).map(({ generation, stage }) => `${generation} ${stage}`)).toEqual([
+    expect([...plane.store.history('w', 10)].map(({ generation, stage }) => `${generation} ${stage}`)).toEqual([
       '2 running',
       '1 closed',
     ]);

@@ -200,7 +200,7 @@ describe('history', () => {
     registry.update('w', fakeWorker({ run: runIn('ordered', { generation: 2, id: 'w.2.aa' }), generation: 2 }));
     await registry.committed();
     expect(store.commits).toHaveLength(1);
-    expect(store.history('w', 10).map(({ generation, stage }) => `${generation} ${stage}`)).toEqual([
+    expect([...store.history('w', 10)].map(({ generation, stage }) => `${generation} ${stage}`)).toEqual([
       '2 ordered',
       '1 closed',
     ]);
@@ -212,7 +212,7 @@ describe('history', () => {
       registry.update('w', fakeWorker({ run: runIn('closed', { generation, id: `w.${generation}.aa` }) }));
     }
     await registry.committed();
-    expect(store.history('w', 10).map(({ generation }) => generation)).toEqual([3, 2, 1]);
+    expect([...store.history('w', 10)].map(({ generation }) => generation)).toEqual([3, 2, 1]);
   });
 
   it('removed and defined anew within one turn: a new worker without a past', async () => {
@@ -229,7 +229,7 @@ describe('history', () => {
     await registry.committed();
     expect(store.commits).toHaveLength(2);
     expect(store.workers.get('w')).toMatchObject({ generation: 1, run: null });
-    expect(store.history('w', 10)).toEqual([]);
+    expect([...store.history('w', 10)]).toEqual([]);
     expect(told[0]?.map(({ after }) => after === null)).toEqual([true, false]);
   });
 
@@ -239,7 +239,7 @@ describe('history', () => {
     registry.update('w', null);
     registry.update('w', fakeWorker({ generation: 2 }));
     await registry.committed();
-    expect(store.history('w', 10)).toEqual([]);
+    expect([...store.history('w', 10)]).toEqual([]);
   });
 
   it('removed alone leaves nothing behind', async () => {

@@ -169,9 +169,9 @@ describe('history', () => {
 
   it('is newest first, bounded by what is asked for', () => {
     for (const generation of [1, 2, 10, 9]) store.commit(changes({ runs: [{ name: 'w', run: ran(generation) }] }));
-    expect(store.history('w', 10).map(({ generation }) => generation)).toEqual([10, 9, 2, 1]);
-    expect(store.history('w', 2).map(({ generation }) => generation)).toEqual([10, 9]);
-    expect(store.history('x', 10)).toEqual([]);
+    expect([...store.history('w', 10)].map(({ generation }) => generation)).toEqual([10, 9, 2, 1]);
+    expect([...store.history('w', 2)].map(({ generation }) => generation)).toEqual([10, 9]);
+    expect([...store.history('x', 10)]).toEqual([]);
   });
 
   it('the newest run is the one that is loaded with the worker', () => {
@@ -186,16 +186,16 @@ describe('history', () => {
       const run = { ...runIn('ordered'), generation };
       store.commit(changes({ workers: [fakeWorker({ run, generation })] }));
     }
-    const kept = store.history('w', 1000).map(({ generation }) => generation);
+    const kept = [...store.history('w', 1000)].map(({ generation }) => generation);
     expect(kept).toHaveLength(keptRuns);
     expect([kept.at(0), kept.at(-1)]).toEqual([keptRuns + 50, 51]);
-    expect(store.history('x', 10)).toHaveLength(1);
+    expect([...store.history('x', 10)]).toHaveLength(1);
   });
 
   it('goes with its worker', () => {
     store.commit(changes({ workers: [fakeWorker({ run: ran(2) })], runs: [{ name: 'w', run: ran(1) }] }));
     store.commit(changes({ removed: ['w'] }));
-    expect(store.history('w', 10)).toEqual([]);
+    expect([...store.history('w', 10)]).toEqual([]);
   });
 });
 
