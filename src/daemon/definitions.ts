@@ -26,7 +26,7 @@ const orderRoom = 16 * 1024;
  * All that the worker gets with its start: what the caller's and its own environment and its arguments are in sum, and
  * that they fit, as JSON, into the one message that tells the shim to start it. A thread's are in it twice.
  */
-export const checkSize = (name: string, spec: Spec, caller: Caller): void => {
+const checkSize = (name: string, spec: Spec, caller: Caller): void => {
   const identity = { run: `${name}.1.00000000`, name, generation: 1 };
   const places = { home: '', socket: '' };
   const env = workerEnvironment({ spec, caller: capturedCaller(spec, caller), identity, places, account: null });
@@ -41,11 +41,25 @@ export const checkSize = (name: string, spec: Spec, caller: Caller): void => {
     : 0;
   if (bytes <= limits.maxEnvironmentBytes && asJson <= limits.maxFrameBytes - orderRoom) return;
   const most = `at most ${limits.maxEnvironmentBytes / 1024} KiB`;
-  throw new WorkerdError(
-    'usage',
-    `invalid params: spec: environment and arguments must be ${most} in sum, and ${limits.maxFrameBytes / 1024} KiB as JSON; these are ${bytes} bytes. Name what it needs with -e and leave the rest away with --clean-env`,
+  throw unfit(
+    `spec: environment and arguments must be ${most} in sum, and ${limits.maxFrameBytes / 1024} KiB as JSON; these are ${bytes} bytes. Name what it needs with -e and leave the rest away with --clean-env`,
     { member: 'spec', bytes },
   );
+};
+
+const unfit = (message: string, details: Readonly<Record<string, unknown>>): WorkerdError =>
+  new WorkerdError('usage', `invalid params: ${message}`, details);
+
+/** What a schema cannot say of a definition. */
+export const checkSpec = (name: string, spec: Spec, caller: Caller): void => {
+  const member = 'spec.user';
+  if (spec.user !== null && process.getuid?.() !== 0) {
+    throw unfit('spec.user: only the daemon of root runs workers as others', { member });
+  }
+  // The host of such threads could not reach what lies in our home, which is closed to others.
+  if (spec.user !== null && spec.kind === 'thread')
+    throw unfit('spec.user: a thread cannot; use kind process', { member });
+  checkSize(name, spec, caller);
 };
 
 /** Members that make two definitions differ; `umask` is none. */

@@ -7,7 +7,7 @@ import type { Params, Result } from '../shared/protocol.ts';
 import { type Actor, type Caller, isAlive, isWorkerName, type Spec, type WorkerView } from '../shared/worker.ts';
 import { isLive, isOpen, type StopOrder, type WorkerRecord } from './core/model.ts';
 import { phaseOf, viewOf } from './core/view.ts';
-import { checkSize, defaultName, isSameDefinition, notFound } from './definitions.ts';
+import { checkSpec, defaultName, isSameDefinition, notFound } from './definitions.ts';
 import { capturedCaller } from './environment.ts';
 import { alreadyRunning, inWords, notEnded, specConflict, startFailed } from './failures.ts';
 import type { LogStore } from './log-store.ts';
@@ -176,8 +176,7 @@ export class Verbs {
   async define(params: Params<'define'>): Promise<WorkerView> {
     const worker = this.#options.registry.get(params.name);
     const spec = params.spec as Spec;
-    checkSpec(spec);
-    checkSize(params.name, spec, params.caller ?? this.#options.baseCaller);
+    checkSpec(params.name, spec, params.caller ?? this.#options.baseCaller);
     if (worker !== null && isAlive(phaseOf(worker)) && !isSameDefinition(worker.spec, spec)) {
       throw specConflict(worker, spec);
     }
@@ -222,8 +221,7 @@ export class Verbs {
       return this.#known(params.name).name;
     }
     const spec = params.spec as Spec;
-    checkSpec(spec);
-    checkSize(params.name ?? '', spec, caller);
+    checkSpec(params.name ?? '', spec, caller);
     const name = params.name ?? this.#freeName(spec);
     const worker = registry.get(name);
     if (worker === null || !isAlive(phaseOf(worker))) this.#write(name, spec, caller);
@@ -387,14 +385,6 @@ const wasReady = ({ run }: WorkerRecord): boolean => run !== null && !run.readyD
 /** Of an alive worker that is to be kept: the run that is there, or the one that is about to be. */
 const currentGeneration = ({ run, intent, generation }: WorkerRecord): number =>
   intent.want === 'up' && !isLive(run) ? Math.max(generation, intent.atLeast) : generation;
-
-/** What a schema cannot say of a definition. */
-const checkSpec = (spec: Spec): void => {
-  if (spec.user === null) return;
-  if (process.getuid?.() !== 0) throw invalid('spec.user', 'spec.user: only the daemon of root runs workers as others');
-  // The host of such threads could not reach what lies in our home, which is closed to others.
-  if (spec.kind === 'thread') throw invalid('spec.user', 'spec.user: a thread cannot; use kind process');
-};
 
 interface Begun {
   readonly name: string;
