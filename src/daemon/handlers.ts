@@ -105,9 +105,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     }
     const { id, start } = hub.subscribe({ peer, ...wish }, since);
     subscriptions.add(id);
-    setImmediate(() => {
-      if (subscriptions.has(id) && !signal.aborted) start();
-    });
+    setImmediate(start);
     return id;
   };
   const view = (name: string) => ({ worker: viewOf(known(name)) });

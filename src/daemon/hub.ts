@@ -61,12 +61,14 @@ export class Hub {
         cursor: () => this.cursor,
       },
     );
+    // Counted from now on: whoever asks for many in one breath is not to get them all.
+    const others = this.#subscriptions.get(peer);
+    if (others === undefined) this.#subscriptions.set(peer, new Map([[id, subscription]]));
+    else others.set(id, subscription);
     return {
       id,
       start: () => {
-        const others = this.#subscriptions.get(peer);
-        if (others === undefined) this.#subscriptions.set(peer, new Map([[id, subscription]]));
-        else others.set(id, subscription);
+        if (this.#subscriptions.get(peer)?.get(id) !== subscription) return;
         // Lines that were written meanwhile are not kept here: where they are wanted, that is a gap.
         const missed = since === undefined || options.logs !== undefined ? null : this.#missed(since);
         if (missed !== null) subscription.resume(missed);
@@ -103,6 +105,7 @@ export class Hub {
     const shared = new Map<string, Buffer | null>();
     for (const own of this.#subscriptions.values()) {
       for (const subscription of own.values()) {
+        if (!subscription.begun) continue;
         const bytes = subscription.keepsUp ? this.#sharedBytes(shared, subscription, events) : null;
         if (bytes !== null) subscription.deliver(bytes);
         else for (const event of events) if (subscription.needs(event)) subscription.push(event.published());

@@ -68,6 +68,7 @@ export class Subscription {
   /** In order; a state stands under the name of its worker, everything else under a number of its own. */
   readonly #queue = new Map<string | number, Published>();
   #queued = 0;
+  #begun = false;
   #gap: { dropped: number } | null = null;
   readonly #forgetDrain: () => void;
 
@@ -100,8 +101,14 @@ export class Subscription {
     return this.#feeds !== null && event.type !== 'state' && event.type !== 'ready' && this.#matches(event.name);
   }
 
+  /** Until then its answer is not on its way, and nothing is told. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
   /** The snapshot first; `missed`: after a gap. */
   begin(missed: boolean): void {
+    this.#begun = true;
     if (missed) this.#gap = { dropped: 0 };
     else this.#pending = this.#due();
     this.#feeds?.begin();
@@ -110,6 +117,7 @@ export class Subscription {
 
   /** What came since a time it knows of, instead of a snapshot. */
   resume(events: readonly Published[]): void {
+    this.#begun = true;
     for (const event of events) if (this.#wants(event)) this.push(event);
   }
 
