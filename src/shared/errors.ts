@@ -89,3 +89,9 @@ export const connectionLost = (why: string): WorkerdError =>
   new WorkerdError('daemon.unreachable', `the connection to the daemon was lost: ${why}`, {
     reason: 'connection lost',
   });
+
+/** It never was one of the daemon's: to ask again at once, as after a loss, would only be refused again. */
+export const turnedAway = (why: string): WorkerdError =>
+  new WorkerdError('daemon.unreachable', `the daemon does not serve this connection: ${why}`, {
+    reason: 'too many connections',
+  });

@@ -10,7 +10,7 @@ import { JSONRPCClient, type JSONRPCResponse } from 'json-rpc-2.0';
 import { bytesBeyondFrame, tooLong } from './answers.ts';
 import type { Budget } from './budget.ts';
 import { Calls } from './calls.ts';
-import { connectionLost, errorFromRpc, WorkerdError } from './errors.ts';
+import { connectionLost, errorFromRpc, turnedAway, WorkerdError } from './errors.ts';
 import { parseFrame } from './framing.ts';
 import type { Gate } from './gate.ts';
 import { Inbox } from './inbox.ts';
@@ -59,6 +59,7 @@ export class Peer<S = undefined> {
   #unanswered = 0;
   /** What the far end said last, to nobody's request. */
   #farewell: string | null = null;
+  #isTurnedAway = false;
   #unsendable: WorkerdError | null = null;
   #lastWords: NodeJS.Timeout | undefined;
   #firstFrame = true;
@@ -116,7 +117,7 @@ export class Peer<S = undefined> {
 
   /** Asks the far end; rejects with a WorkerdError, also when the connection ends first. */
   async request(method: string, params: object = {}): Promise<unknown> {
-    if (this.#closed !== null) throw connectionLost(this.#closed);
+    if (this.#closed !== null) throw this.#lost(this.#closed);
     this.#unsendable = null;
     const answer = this.#client.request(method, params);
     if (this.#unsendable !== null) {
@@ -128,9 +129,13 @@ export class Peer<S = undefined> {
       return await answer;
     } catch (error) {
       if (error instanceof WorkerdError) throw error;
-      if (this.#closed !== null) throw connectionLost(this.#closed);
+      if (this.#closed !== null) throw this.#lost(this.#closed);
       throw errorFromRpc(error as { code: number; message: string; data?: unknown });
     }
+  }
+
+  #lost(why: string): WorkerdError {
+    return this.#isTurnedAway ? turnedAway(why) : connectionLost(why);
   }
 
   notify(method: string, params: object): void {
@@ -282,10 +287,12 @@ export class Peer<S = undefined> {
       return true;
     }
     if (this.#gate !== undefined) return false;
-    const { id, error } = value as { id?: unknown; error?: { message?: unknown } };
+    const { id, error } = value as { id?: unknown; error?: { message?: unknown; data?: { limit?: unknown } } };
     // Not about one request: it is why the far end is about to close.
-    if (id === null && typeof error?.message === 'string') this.#farewell = error.message;
-    else this.#client.receive(value as JSONRPCResponse);
+    if (id === null && typeof error?.message === 'string') {
+      this.#farewell = error.message;
+      this.#isTurnedAway = error.data?.limit === 'maxConnections';
+    } else this.#client.receive(value as JSONRPCResponse);
     return true;
   }
 
