@@ -27,7 +27,7 @@ export const onTerminal = (box: Sandbox, args: readonly string[], env: Record<st
 };
 
 /** What we write ourselves: colours, and what redraws a table in place. */
-const ours = /\x1b\[(?:[0-9;:]*m|\?25[lh]|\?7[lh]|\d*A|2K|J)/g;
+const ours = /\x1b\[(?:[0-9;:]*m|\?25[lh]|\?7[lh]|\?2026[lh]|\d*[AB]|2?K|J)/g;
 /** Of the rest: C0 but for newline (with the \r that a terminal adds) and tab, DEL, C1, bidi. */
 const steering = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]|\r(?![\n\x1b\r]|$)/;
 
