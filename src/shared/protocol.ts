@@ -15,13 +15,12 @@ export const protocolVersion = 1;
 const text = (maxLength: number) => z.string().max(maxLength);
 const noNul = (value: string) => !value.includes('\0');
 const name = z.string().regex(namePattern, 'must match [A-Za-z0-9][A-Za-z0-9._-]{0,63}');
+/** Also what cannot be a name: written into the registry by hand, it is there all the same. */
+const written = text(4096);
 /** A name or a glob (`*`, `?`, `[…]`). */
 const pattern = z.string().regex(/^[A-Za-z0-9*?[][A-Za-z0-9._*?[\]!^-]{0,255}$/, 'must be a worker name or a glob');
-const milliseconds = z
-  .number()
-  .int()
-  .min(0)
-  .max(2 ** 31 - 1);
+const mostMs = 2 ** 31 - 1;
+const milliseconds = z.number().int().min(0).max(mostMs);
 const count = z.number().int().min(1).max(1_000_000);
 const json: z.ZodType<Json> = z.json() as z.ZodType<Json>;
 const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
@@ -271,12 +270,7 @@ export const methods = {
     summary: 'Defines or redefines a stopped worker without starting it.',
   },
   remove: {
-    // Also one that cannot be a name, where it is there all the same: written into the registry by hand.
-    params: z.strictObject({
-      name: text(4096),
-      force: z.boolean().default(false),
-      keepLogs: z.boolean().default(false),
-    }),
+    params: z.strictObject({ name: written, force: z.boolean().default(false), keepLogs: z.boolean().default(false) }),
     result: resultOf<{ removed: true }>(),
     summary: 'Forgets a stopped worker with its history and logs; `force` stops it first.',
     held: true,

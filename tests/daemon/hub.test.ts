@@ -155,12 +155,24 @@ describe('a subscription', () => {
     expect([peer.listeners, hub.size]).toEqual([0, 0]);
   });
 
+  it('counts from when it is asked for, and does not begin once it was ended', () => {
+    const { hub, watch, change } = setUp();
+    const { peer, id, start } = watch();
+    expect(hub.size).toBe(1);
+    expect(hub.unsubscribe(peer, id)).toBe(true);
+    start();
+    change(withState(running(), 1));
+    expect(peer.sent).toEqual([]);
+    expect([peer.listeners, hub.size]).toEqual([0, 0]);
+  });
+
   it("is its connection's own: another one has the same id, and cannot end it", () => {
     const { hub, watch, change } = setUp();
     const [mine, others] = [watch(), watch()];
     mine.start();
     expect(others.id).toBe(mine.id);
-    expect(hub.unsubscribe(others.peer, mine.id)).toBe(false);
+    expect(hub.unsubscribe(new FakePeer(), mine.id)).toBe(false);
+    expect(hub.unsubscribe(others.peer, mine.id)).toBe(true);
     change(withState(running(), 1));
     expect(mine.peer.types()).toBe('snapshot state');
   });
