@@ -54,6 +54,12 @@ export interface WatchOptions {
   readonly types?: readonly WorkerEvent['type'][] | undefined;
 }
 
+/** What `call` takes after the method. */
+export type CallArguments<M extends MethodName> =
+  Record<never, never> extends ParamsInput<M>
+    ? [params?: ParamsInput<M> | undefined, options?: CallOptions]
+    : [params: ParamsInput<M>, options?: CallOptions];
+
 /** As the params of `logs`; `follow` goes on with what is written from now on, through restarts. */
 export type LogsOptions = ParamsInput<'logs'>;
 
@@ -124,9 +130,9 @@ export class Client {
     return this.#closing.signal.aborted;
   }
 
-  /** Asks the daemon. */
-  async call<M extends MethodName>(method: M, params: ParamsInput<M>, options: CallOptions = {}): Promise<Result<M>> {
-    return (await this.request(method, params as object, options)) as Result<M>;
+  /** Asks the daemon. A method that needs no params is asked without: `call('daemon.info')`. */
+  async call<M extends MethodName>(method: M, ...[params, options]: CallArguments<M>): Promise<Result<M>> {
+    return (await this.request(method, (params ?? {}) as object, options)) as Result<M>;
   }
 
   /** As `call`, for a method that the table of this version may not know. */

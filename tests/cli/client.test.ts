@@ -198,6 +198,13 @@ describe('starting the daemon', () => {
 });
 
 describe('the client', () => {
+  test('asks a method that needs no params without them', async () => {
+    const daemon = await serve({});
+    await using client = await connect({ home: daemon.home });
+    expect(await client.call('daemon.info')).toMatchObject({ home: daemon.home });
+    expect(daemon.calls.at(-1)).toMatchObject({ method: 'daemon.info', params: {} });
+  });
+
   test('events that come with the answer are not lost, and leaving the loop ends the subscription', async () => {
     const event = { subscription: 's', cursor: '1', at: 'now', name: 'web', generation: 1 };
     const daemon = await serve({
