@@ -89,6 +89,9 @@ export const parseTime = (text: string, flag: string, now: number): number => {
   if (/^\d{4}-/.test(text)) {
     throw usage(`${flag}: ${quoted(text)} is not a time such as 2026-01-02T03:04:05Z`);
   }
+  if (!/^\d/.test(text)) {
+    throw usage(`${flag}: ${quoted(text)} is neither a duration such as 5m nor a time such as 2026-01-02T03:04:05Z`);
+  }
   return now - parseDuration(text, flag);
 };
 
