@@ -290,6 +290,8 @@ test('events as lines', () => {
       options,
     ),
     eventText({ ...base, type: 'removed' }, options),
+    eventText({ ...base, type: 'gap', dropped: 3, snapshots: 1 }, options),
+    eventText({ ...base, type: 'gap', dropped: 0, snapshots: 1 }, options),
   ];
   expect(lines).toMatchInlineSnapshot(`
     [
@@ -297,6 +299,8 @@ test('events as lines', () => {
       "2026-01-02T03:04:05.678Z  counter   counter=4",
       "2026-01-02T03:04:05.678Z  counter   failed  exit code 3, just now",
       "2026-01-02T03:04:05.678Z  counter   removed",
+      "2026-01-02T03:04:05.678Z  counter   3 events were dropped; what follows is the present state",
+      "2026-01-02T03:04:05.678Z  counter   events may be missing here; what follows is the present state",
     ]
   `);
 });

@@ -33,7 +33,10 @@ const whatChanged = (event: WorkerEvent, { style, now }: EventOptions): string |
     case 'log':
       return printable(event.line);
     case 'gap':
-      return `${event.dropped} events were dropped; what follows is the present state`;
+      // Of an earlier daemon's nobody knows how many: 0 is no count.
+      return event.dropped === 0
+        ? 'events may be missing here; what follows is the present state'
+        : `${event.dropped} events were dropped; what follows is the present state`;
     default:
       return event satisfies never;
   }
