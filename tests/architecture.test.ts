@@ -47,6 +47,7 @@ interface Part {
 const shimShared = [
   'descriptors',
   'errors',
+  'failpoints',
   'framing',
   'gate',
   'limits',

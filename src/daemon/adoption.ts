@@ -3,6 +3,7 @@
  * what the shim holds together. Looks instead of guessing: a run the shim does not hold is alive only where a process
  * of that pid and start time is; then the shim reads its FIFOs on and its end is looked for once a second.
  */
+import { failpoint } from '../shared/failpoints.ts';
 import type { Exit } from '../shared/worker.ts';
 import { isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
 import type { FifoKeeper } from './fifo-keeper.ts';
@@ -11,6 +12,7 @@ import { nameOfRun, type OrderContext, spawnOrder } from './orders.ts';
 import type { Clock, Logger, ProcessTable, Shim } from './ports.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
+import { lostFact } from './run-facts.ts';
 import type { RunStatus } from './shim/protocol.ts';
 import type { Sweeper } from './sweeper.ts';
 
@@ -41,6 +43,7 @@ export class Adoption {
 
   async connected(runs: readonly RunStatus[]): Promise<void> {
     const { registry, reconciler, log } = this.#options;
+    failpoint('adoption.begun');
     this.#orphans.clear();
     const held = new Map(runs.map((status) => [status.run, status]));
     for (const { run } of [...this.#options.hosts.all()]) {
@@ -138,19 +141,10 @@ export class Adoption {
   /** Nobody saw how it ended, and nothing is made up. */
   #lose(name: string, reason: string): void {
     const { clock, log, reconciler, registry } = this.#options;
-    const run = registry.get(name)?.run;
+    const run = registry.get(name)?.run ?? null;
+    if (run === null) return;
     log.warn({ name, reason }, 'a run was lost');
-    reconciler.observe(name, {
-      kind: 'exited',
-      at: clock.now(),
-      exit: { kind: 'lost', reason },
-      ranMs: run?.startedAt == null ? 0 : Math.max(0, clock.now() - run.startedAt),
-      state: run?.state ?? null,
-      stateAt: run?.stateAt ?? null,
-      stateRevision: run?.stateRevision ?? 0,
-      result: null,
-      byShim: false,
-    });
+    reconciler.conclude(name, lostFact(run, reason, clock.now()));
   }
 
   #lookForOrphans(): void {

@@ -14,7 +14,7 @@ import { Adoption, inertRecord, resumeRecord } from './adoption.ts';
 import { isOpen } from './core/model.ts';
 import { phaseOf, timestamp } from './core/view.ts';
 import { Ender } from './ender.ts';
-import { cleanEnvironment } from './environment.ts';
+import { cleanEnvironment, shimEnvironment } from './environment.ts';
 import { FifoKeeper } from './fifo-keeper.ts';
 import { type Connection, createHandlers, type DaemonControl, gateMethods, isHeldMethod } from './handlers.ts';
 import { Hosts } from './hosts.ts';
@@ -124,7 +124,7 @@ export class Daemon {
       command: options.externalShim
         ? null
         : [...options.node, ...shimFlags, join(options.programs, 'shim.cjs'), '--home', places.home, '--ready-fd', '3'],
-      env: helperEnv,
+      env: shimEnvironment(env),
       clock,
       log,
       processes: this.#processes,

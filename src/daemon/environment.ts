@@ -1,5 +1,6 @@
 /** What a worker finds around it: its environment. Pure. */
 import { isClean, isPrivate, isSteering } from '../shared/environment.ts';
+import { failpointVariable } from '../shared/failpoints.ts';
 import type { Places } from '../shared/paths.ts';
 import type { Caller, Spec } from '../shared/worker.ts';
 import { runMarker } from './shim/protocol.ts';
@@ -15,6 +16,12 @@ const pick = (env: Readonly<Record<string, string | undefined>>, keep: (key: str
 /** For the daemon's own helpers, the shim, and workers of clients that name no caller. */
 export const cleanEnvironment = (env: Readonly<Record<string, string | undefined>>): Environment =>
   pick(env, (key) => isClean(key) && !isSteering(key));
+
+/** The shim's: as the daemon's helpers', and the faults that a test injects (never a worker's: it is a private name). */
+export const shimEnvironment = (env: Readonly<Record<string, string | undefined>>): Environment => ({
+  ...cleanEnvironment(env),
+  ...pick(env, (key) => key === failpointVariable),
+});
 
 /** What is kept of a caller: of one whose environment is not inherited only what is passed on all the same. */
 export const capturedCaller = (spec: Pick<Spec, 'inheritEnv'>, caller: Caller): Caller =>

@@ -3,6 +3,7 @@
  * everything else is somebody's who owns it. Decides nothing.
  */
 import { WorkerdError } from '../shared/errors.ts';
+import { failpoint } from '../shared/failpoints.ts';
 import type { Handler } from '../shared/gate.ts';
 import { isGlob, matchesGlob } from '../shared/glob.ts';
 import { limits } from '../shared/limits.ts';
@@ -229,6 +230,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       return { worker: viewOf(found) };
     },
     history: ({ name, limit = 100 }) => {
+      failpoint('rpc.history');
       const { run } = known(name);
       return { runs: newestRuns(run, options.store.history(name, limit + 1), limit) };
     },

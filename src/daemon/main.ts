@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { closeInherited } from '../shared/descriptors.ts';
 import { WorkerdError } from '../shared/errors.ts';
+import { armFailpoints, failpointVariable } from '../shared/failpoints.ts';
 import { type Places, resolvePlaces } from '../shared/paths.ts';
 import { jsonText, printable } from '../shared/printable.ts';
 import type { Actor } from '../shared/worker.ts';
@@ -192,6 +193,7 @@ const serve = async (places: Places, flags: StartFlags, version: string): Promis
   // Before our own descriptors: what is open and not ours was the caller's.
   closeInherited(flags.readyFd);
   try {
+    armFailpoints(process.env[failpointVariable]);
     prepareHome(places);
     const lock = await takeLock(places);
     if (lock === null) {

@@ -2,6 +2,7 @@
  * Makes what is observed follow what is wanted, worker by worker: asks the plan, carries the action out, asks again.
  * Facts of the shim come in here and are folded; verbs only write intent and call `add`. Acts only on what is committed.
  */
+import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
 import { Bucket } from './core/bucket.ts';
 import { KeyedQueue } from './core/keyed-queue.ts';
 import { fold, type RunFact } from './core/lifecycle.ts';
@@ -16,6 +17,7 @@ import { type Hosts, isHostRun } from './hosts.ts';
 import { nameOfRun, newRun, type OrderContext, runId, spawnOrder } from './orders.ts';
 import type { Clock, Logger, Shim } from './ports.ts';
 import type { Registry } from './registry.ts';
+import { logFact, refusedFact } from './run-facts.ts';
 import type { Fact, StateNote } from './shim/protocol.ts';
 
 export interface ReconcilerOptions {
@@ -103,10 +105,14 @@ export class Reconciler {
     }
     const last = facts.at(-1);
     if (last === undefined) return;
+    failpoint('facts.folded');
     const { registry, shim } = this.#options;
     // Not acknowledged before it is on disk; a refused commit is told again by the shim (see main's onRefused).
     registry.committed().then(
-      () => shim.acknowledge(last.seq),
+      () => {
+        failpoint('facts.committed');
+        shim.acknowledge(last.seq);
+      },
       () => {},
     );
   }
@@ -151,17 +157,23 @@ export class Reconciler {
         this.#window.failed(run.id);
         if (run.host !== null) hosts.threadEnded(run.host, run.id);
       }
-      this.#logFact(name, next, fact);
+      logFact(log, name, next, fact);
       registry.update(name, { ...worker, run: next });
     }
     this.add(name);
   }
 
-  #logFact(name: string, run: Run, fact: RunFact): void {
-    const { log } = this.#options;
-    const { generation, pid } = run;
-    if (fact.kind === 'spawned') log.info({ name, generation, pid }, 'worker started');
-    if (fact.kind === 'exited') log.info({ name, generation, pid, exit: brief(run) }, 'worker ended');
+  /** An end that no shim will tell again: folded until the store has taken it. */
+  conclude(name: string, fact: RunFact): void {
+    const { registry, clock } = this.#options;
+    const run = registry.get(name)?.run ?? null;
+    this.observe(name, fact);
+    registry.committed().catch(() => {
+      clock.at(clock.mono() + retryMs, () => {
+        const now = registry.get(name)?.run ?? null;
+        if (isLive(now) && now.id === run?.id) this.conclude(name, fact);
+      });
+    });
   }
 
   state(note: StateNote): void {
@@ -265,12 +277,16 @@ export class Reconciler {
     }
     try {
       if (host !== null) await hosts.asked(host);
-      await shim.call('spawn', spawnOrder(worker, run, orders));
+      failpoint('orders.spawn.before');
+      const answered = shim.call('spawn', spawnOrder(worker, run, orders));
+      failpointAfterTurn('orders.spawn.asked');
+      await answered;
+      failpoint('orders.spawn.answered');
     } catch (error) {
       // A shim that went away is asked again, with the same run, when one answers (adoption.ts).
       if (!shim.connected) return false;
       log.error({ name, run: id, error: String(error) }, 'the shim refused to start the worker');
-      this.observe(name, refusedFact(clock.now(), error));
+      this.conclude(name, refusedFact(clock.now(), error));
     }
     return true;
   }
@@ -290,9 +306,11 @@ export class Reconciler {
     };
     registry.update(name, { ...worker, run: { ...run, stop, stoppedBy: stop.by } });
     await registry.committed();
+    failpoint('stop.asked.before');
     if (stopOrder?.force !== true) {
       await ender.ask(run, { reason: stop.reason, deadline: timestamp(stop.deadlineAt) ?? '', by: stop.by });
     }
+    failpoint('stop.asked');
   }
 
   async #force(worker: WorkerRecord): Promise<void> {
@@ -317,6 +335,7 @@ export class Reconciler {
     if (run?.stop == null) return;
     registry.update(worker.name, { ...worker, run: { ...run, stop: { ...run.stop, step, stepMono: clock.mono() } } });
     await registry.committed();
+    failpoint('stop.forced');
   }
 
   /** The leader is gone. Where an end was asked for, nothing may be left; otherwise what is left is written down. */
@@ -328,6 +347,7 @@ export class Reconciler {
     const leftovers = await ender.clear(run, () => this.#clearDeadline(name, run, beganMono));
     const now = registry.get(name);
     if (now?.run?.id !== run.id) return;
+    failpoint('stop.closed');
     const closed = fold(now.run, { kind: 'emptied', at: clock.now() });
     if (closed === 'impossible') return;
     const closing = { leftovers, now: clock.now(), nowMono: clock.mono(), chance: chance() };
@@ -392,26 +412,7 @@ export class Reconciler {
   }
 
   #release(run: string): void {
+    failpoint('release.before');
     void this.#options.shim.call('release', { run }).catch(() => {});
   }
 }
-
-const brief = ({ exit }: Run): string => {
-  if (exit === null) return 'unknown';
-  if (exit.kind === 'code') return `code ${exit.code}`;
-  if (exit.kind === 'signal') return exit.signal;
-  if (exit.kind === 'lost') return `lost: ${exit.reason}`;
-  return exit.kind === 'spawn-failed' ? `spawn failed: ${exit.errno}` : exit.kind;
-};
-
-const refusedFact = (at: number, error: unknown): RunFact => ({
-  kind: 'exited',
-  at,
-  exit: { kind: 'spawn-failed', errno: 'EPROTO', message: error instanceof Error ? error.message : String(error) },
-  ranMs: 0,
-  state: null,
-  stateAt: null,
-  stateRevision: 0,
-  result: null,
-  byShim: false,
-});

@@ -9,6 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { WorkerdError } from '../shared/errors.ts';
+import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
 import type { Places } from '../shared/paths.ts';
 import { Peer } from '../shared/peer.ts';
 import type { Clock, Logger, ProcessTable, Shim, ShimListener, Store } from './ports.ts';
@@ -92,6 +93,7 @@ export class ShimLink implements Shim {
     if (this.#refused) return;
     this.#acknowledged = Math.max(this.#acknowledged, upTo);
     void this.call('ack', { upTo }).catch(() => {});
+    failpointAfterTurn('facts.acknowledged');
   }
 
   /** What was told in this turn could not be written; `retell` follows when it may be tried again. */
@@ -204,6 +206,7 @@ export class ShimLink implements Shim {
       if (this.#refused) return;
       const fact = params as Fact;
       if (fact.seq <= this.#lastSeq) return;
+      failpoint('facts.received');
       this.#lastSeq = fact.seq;
       if (this.#facts.length === 0) queueMicrotask(() => this.#handOn());
       this.#facts.push(fact);

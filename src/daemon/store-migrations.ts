@@ -3,8 +3,12 @@
  * its own with the version it brings, so that a crash in the middle leaves either the old schema or the new one.
  */
 import type { DatabaseSync } from 'node:sqlite';
+import { failpoint } from '../shared/failpoints.ts';
 
-const migrations: readonly string[] = [
+/** A step of the schema: SQL. The first makes version 1. */
+export type Migrations = readonly string[];
+
+export const shipped: Migrations = [
   `CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
    CREATE TABLE workers (
      name TEXT PRIMARY KEY,
@@ -30,25 +34,30 @@ const migrations: readonly string[] = [
    ) STRICT;`,
 ];
 
-export const schemaVersion = migrations.length;
+export const schemaVersion = shipped.length;
 
-export const migrate = (db: DatabaseSync): void => {
+/** Other steps than the shipped ones are for tests alone. */
+export const migrate = (db: DatabaseSync, migrations: Migrations = shipped): void => {
+  const newest = migrations.length;
   const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
-  if (version > schemaVersion) {
+  if (version > newest) {
     throw new Error(
-      `the registry is of version ${version}, this workerd knows up to ${schemaVersion}: it was written by a newer one. ` +
+      `the registry is of version ${version}, this workerd knows up to ${newest}: it was written by a newer one. ` +
         'Run that one, or choose another --home',
     );
   }
-  for (let next = version; next < schemaVersion; next += 1) {
+  for (let next = version; next < newest; next += 1) {
+    failpoint('store.migrate.before');
     db.exec('BEGIN IMMEDIATE');
     try {
       db.exec(migrations[next] ?? '');
       db.exec(`PRAGMA user_version = ${next + 1}`);
+      failpoint('store.migrate.written');
       db.exec('COMMIT');
     } catch (error) {
       if (db.isTransaction) db.exec('ROLLBACK');
       throw error;
     }
+    failpoint('store.migrate.done');
   }
 };

@@ -4,6 +4,7 @@
  */
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { WorkerdError } from '../shared/errors.ts';
+import { failpoint } from '../shared/failpoints.ts';
 import type { Caller, Spec } from '../shared/worker.ts';
 import type { Backoff, Intent, Run, StopOrder, WorkerRecord } from './core/model.ts';
 import type { HostRow, Store, StoreChanges } from './ports.ts';
@@ -122,6 +123,7 @@ export class SqliteStore implements Store {
   commit(changes: StoreChanges): void {
     this.#db.exec('BEGIN IMMEDIATE');
     try {
+      failpoint('store.commit');
       for (const name of changes.removed) {
         this.#removeWorker.run(name);
         this.#removeRuns.run(name);
@@ -145,6 +147,7 @@ export class SqliteStore implements Store {
         { cause: error },
       );
     }
+    failpoint('store.commit.after');
   }
 
   #writeWorker(worker: WorkerRecord): void {

@@ -3,6 +3,7 @@
  * answers once what was asked for has come true. None of them starts or stops anything itself.
  */
 import { WorkerdError } from '../shared/errors.ts';
+import { failpoint } from '../shared/failpoints.ts';
 import type { Params, Result } from '../shared/protocol.ts';
 import { type Actor, type Caller, isAlive, isWorkerName, type Spec, type WorkerView } from '../shared/worker.ts';
 import { isLive, isOpen, type StopOrder, type WorkerRecord } from './core/model.ts';
@@ -158,6 +159,7 @@ export class Verbs {
     }
     registry.update(name, null);
     await registry.committed();
+    failpoint('remove.committed');
     reconciler.add(name);
     // One of that name may have been defined anew by now: what it writes is its own.
     // What cannot be a name leads anywhere as a path, and no worker of it ever ran.

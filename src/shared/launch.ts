@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { closeInherited } from './descriptors.ts';
 import { isPrivate, isSteering } from './environment.ts';
+import { failpointVariable } from './failpoints.ts';
 import type { Places } from './paths.ts';
 
 export interface LaunchOptions {
@@ -29,8 +30,9 @@ const memoryFlags = ['--max-semi-space-size=2', '--v8-pool-size=1'];
 /** A first start makes directories and a database; on a busy machine that takes its time. */
 const readyWithinMs = 20_000;
 
-/** A worker may call us: with its marker the daemon would be taken for a part of it. Its own log level it may have. */
-const isForTheDaemon = (key: string): boolean => !isSteering(key) && (!isPrivate(key) || key === 'WORKERD_LOG');
+/** A worker may call us: with its marker the daemon would be taken for a part of it. Log level and faults are its own. */
+const ownVariables: readonly string[] = ['WORKERD_LOG', failpointVariable];
+const isForTheDaemon = (key: string): boolean => !isSteering(key) && (!isPrivate(key) || ownVariables.includes(key));
 
 const cleanEnvironment = (env: LaunchOptions['env']): Record<string, string> =>
   Object.fromEntries(

@@ -10,6 +10,7 @@ import type { Socket } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { closeInherited } from '../../shared/descriptors.ts';
+import { armFailpoints, failpointVariable } from '../../shared/failpoints.ts';
 import { resolvePlaces } from '../../shared/paths.ts';
 import { endAllRuns } from './ending.ts';
 import { Endpoint } from './endpoint.ts';
@@ -158,6 +159,8 @@ const main = async (script: string): Promise<void> => {
   const home = resolve(values.home);
   process.umask(0o077);
   process.chdir('/');
+  armFailpoints(process.env[failpointVariable]);
+  delete process.env[failpointVariable];
   for (const name of Object.keys(process.env)) {
     if (/^(NODE_|LD_|DYLD_|NOTIFY_SOCKET$|LISTEN_|WATCHDOG_)/.test(name)) delete process.env[name];
   }

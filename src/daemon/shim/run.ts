@@ -3,6 +3,7 @@
  * promises: `spawned` first, `running` before `ready`, everything it wrote before `exited`, `exited` once and last.
  */
 import { constants as osConstants } from 'node:os';
+import { failpoint, failpointAfterTurn } from '../../shared/failpoints.ts';
 import type { Exit, Json, JsonObject } from '../../shared/worker.ts';
 import { Channels } from './channels.ts';
 import { LineCutter, PublishedState, parseUpLine, resultFault, type UpMessage } from './control.ts';
@@ -132,6 +133,7 @@ export class Run {
   /** The process is gone: everything it wrote is dealt with, then `exited` is told. */
   processEnded(code: number | null, signal: string | null): void {
     if (this.#phase === 'exited') return;
+    failpoint('shim.exit.seen');
     this.#drain();
     const own = this.#own;
     const saysMore = own !== null && signal === null && (own.exit.kind === 'error' || code === 0);
@@ -236,6 +238,7 @@ export class Run {
       result: exit.kind === 'returned' ? (this.#own?.result ?? null) : null,
       byShim: this.endedByShim,
     });
+    failpointAfterTurn('shim.exit.told');
   }
 
   /** A grandchild may hold the pipes for long after the end: they are read until the last one has let go. */

@@ -6,6 +6,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WorkerdError } from '../../shared/errors.ts';
+import { failpoint, failpointAfterTurn } from '../../shared/failpoints.ts';
 import type { Exit, JsonObject } from '../../shared/worker.ts';
 import type { NewFact } from './facts.ts';
 import { findMarked } from './identity.ts';
@@ -85,6 +86,7 @@ export class RunTable {
   spawn(order: SpawnParams): void {
     if (this.#runs.has(order.run)) return;
     if (this.#ending) throw new WorkerdError('daemon.stopping', 'the shim is ending: it starts nothing more');
+    failpoint('shim.spawn.ordered');
     const run = this.#create(order);
     this.#queue.push(run);
     if (!this.#working) void this.#work();
@@ -116,6 +118,7 @@ export class RunTable {
       return;
     }
     if (!run.exited) throw new WorkerdError('worker.busy', `run ${id} has not ended`);
+    failpoint('shim.release.before');
     this.#runs.delete(id);
     run.release();
     if (!run.closed) this.#lingering.add(run);
@@ -197,6 +200,7 @@ export class RunTable {
     const ends = run.channels.openWorkerEnds();
     try {
       run.open();
+      failpoint('shim.spawn.piped');
       const pid = execute(program, run.order, [...ends.stdio], {
         onExit: (code, signal) => {
           this.#concludeThreads(run);
@@ -204,7 +208,9 @@ export class RunTable {
         },
         onFailed: (failure) => this.#failed(run, { kind: 'spawn-failed', ...failure }),
       });
+      failpoint('shim.spawn.forked');
       if (pid !== null) run.spawned(pid);
+      failpointAfterTurn('shim.spawn.told');
     } finally {
       run.forgetLaunch();
       ends.close();

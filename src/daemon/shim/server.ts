@@ -5,6 +5,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { WorkerdError } from '../../shared/errors.ts';
+import { failpoint } from '../../shared/failpoints.ts';
 import { Gate, type Handler } from '../../shared/gate.ts';
 import { limits } from '../../shared/limits.ts';
 import { Peer } from '../../shared/peer.ts';
@@ -163,6 +164,7 @@ export class ShimServer {
         return {};
       }),
       ack: greeted((params) => {
+        failpoint('shim.ack.before');
         facts.acknowledge(orders.count(orders.paramsOf(params), 'upTo'));
         return {};
       }),
