@@ -10,6 +10,7 @@ import type { FifoKeeper } from './fifo-keeper.ts';
 import type { Hosts } from './hosts.ts';
 import { nameOfRun, type OrderContext, spawnOrder } from './orders.ts';
 import type { Clock, Logger, ProcessTable, Shim } from './ports.ts';
+import { recordFrom, recordSeen } from './rebuild.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
 import { lostFact } from './run-facts.ts';
@@ -27,7 +28,15 @@ export interface AdoptionOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly orders: OrderContext;
+  /** The registry was begun by this daemon: there was none, or it was damaged. */
+  readonly isNewRegistry: () => boolean;
 }
+
+const isHost = ({ kind }: RunStatus): boolean => kind === 'host';
+
+/** An older registry may know the worker, and an earlier run of it. */
+const isUnknown = (worker: WorkerRecord | null, status: RunStatus): boolean =>
+  worker === null || (worker.run?.id !== status.run && status.generation >= worker.generation);
 
 const lookMs = 1000;
 
@@ -36,6 +45,10 @@ export class Adoption {
   /** Runs whose end no shim will see. */
   readonly #orphans = new Map<string, { readonly pid: number; readonly startTime: number }>();
   #cancelLook: () => void = () => {};
+  #isFirst = true;
+  #metRuns = false;
+  /** Taken over from the shim after they had ended. */
+  readonly #endedUnseen = new Set<string>();
 
   constructor(options: AdoptionOptions) {
     this.#options = options;
@@ -45,6 +58,7 @@ export class Adoption {
     const { registry, reconciler, log } = this.#options;
     failpoint('adoption.begun');
     this.#orphans.clear();
+    await this.#rebuild(runs);
     const held = new Map(runs.map((status) => [status.run, status]));
     for (const { run } of [...this.#options.hosts.all()]) {
       const status = held.get(run);
@@ -76,6 +90,52 @@ export class Adoption {
 
   close(): void {
     this.#cancelLook();
+  }
+
+  /** The shim that was met held runs: others than this daemon had started them. */
+  get metRuns(): boolean {
+    return this.#metRuns;
+  }
+
+  /** What was kept has been told: a run that has ended, and whose end is not told again, had it in the lost registry. */
+  told(): void {
+    for (const id of this.#endedUnseen) {
+      const name = nameOfRun(id);
+      const run = this.#options.registry.get(name)?.run ?? null;
+      if (isLive(run) && run.id === id) this.#lose(name, 'its end was in a registry that was lost');
+    }
+    this.#endedUnseen.clear();
+  }
+
+  /** Runs that the registry does not know, as it was lost or is an old copy: nothing lives that is not listed. */
+  async #rebuild(runs: readonly RunStatus[]): Promise<void> {
+    const { registry, hosts, shim, processes, clock, log } = this.#options;
+    const isNew = this.#options.isNewRegistry() && this.#isFirst;
+    if (this.#isFirst) this.#metRuns = runs.length > 0;
+    this.#isFirst = false;
+    const hostRuns = new Set([...hosts.all()].map(({ run }) => run));
+    // Hosts first: threads join them.
+    for (const status of [...runs.filter(isHost), ...runs.filter((each) => !isHost(each))]) {
+      if (isHost(status) ? hostRuns.has(status.run) : !isUnknown(registry.get(nameOfRun(status.run)), status)) {
+        continue;
+      }
+      // Killed between writing its end down and letting go of it, where the registry is as it was.
+      if (status.exited && (!isNew || isHost(status))) continue;
+      const { keep } = await shim.call('kept', { run: status.run }).catch(() => ({ keep: [] as readonly string[] }));
+      if (isHost(status)) {
+        if (keep[0] !== undefined) hosts.restore(status.run, keep[0], status);
+        continue;
+      }
+      const seen = { ...processes.lookOf(status.pid ?? 0), bootId: processes.bootId, now: clock.now() };
+      const worker = recordFrom(status, keep) ?? recordSeen(status, seen);
+      log.warn(
+        { name: worker.name, run: status.run, pid: status.pid },
+        'not in the registry: taken over from the shim',
+      );
+      registry.update(worker.name, worker);
+      if (worker.run?.host != null) hosts.joined(worker.run.host, worker.run.id);
+      if (status.exited) this.#endedUnseen.add(status.run);
+    }
   }
 
   /** Facts not acknowledged yet follow by themselves; the newest state does not. */

@@ -26,10 +26,11 @@ import { LinuxProcessTable } from './process-table.ts';
 import { Reconciler } from './reconciler.ts';
 import { Registry } from './registry.ts';
 import { endHandover, Replacement } from './replacement.ts';
+import { openStore } from './registry-file.ts';
 import { Listener } from './server.ts';
 import type { ServiceManager } from './service-manager.ts';
 import { ShimLink } from './shim-link.ts';
-import { SqliteStore } from './store.ts';
+import type { SqliteStore } from './store.ts';
 import { Sweeper } from './sweeper.ts';
 import { nonce, systemClock } from './system.ts';
 import { UsageReader } from './usage.ts';
@@ -65,6 +66,7 @@ export class Daemon {
   readonly #options: DaemonOptions;
   readonly #startedAt = systemClock.now();
   readonly #store: SqliteStore;
+  readonly #newRegistry: boolean;
   readonly #registry: Registry;
   readonly #link: ShimLink;
   readonly #hosts: Hosts;
@@ -93,7 +95,8 @@ export class Daemon {
     const { bootId } = this.#processes;
     const program = (name: string) => [...options.node, join(options.programs, name)];
 
-    this.#store = new SqliteStore(places.registry);
+    this.#store = openStore(places.registry, clock.now(), log);
+    this.#newRegistry = this.#store.meta(bootMeta) === null;
     this.#registry = new Registry({
       store: this.#store,
       clock,
@@ -133,6 +136,7 @@ export class Daemon {
         facts: (facts) => this.#reconciler.facts(facts),
         state: (note) => this.#reconciler.state(note),
         connected: (runs) => this.#adoption.connected(runs),
+        told: () => this.#adoption.told(),
         lost: (why) => log.error({ why }, 'the shim is gone; workers go on, their output waits for the next one'),
       },
     });
@@ -176,6 +180,7 @@ export class Daemon {
       clock,
       log,
       orders,
+      isNewRegistry: () => this.#newRegistry,
     });
     const admission = new Admission();
     const { node, programs } = options;
@@ -233,7 +238,8 @@ export class Daemon {
     await (externalShim ? Promise.race([started, this.#soon()]) : started);
     if (!this.#stopping) {
       this.#hosts.endIdle();
-      if (cold) this.#startEnabled();
+      // A registry that was lost cannot say; a shim that holds runs can.
+      if (cold && !(this.#newRegistry && this.#adoption.metRuns)) this.#startEnabled();
       await this.#listener.listen();
       log.info({ daemon: process.pid, socket: places.socket, home: places.home }, 'ready');
       endHandover(places.socket);

@@ -76,6 +76,14 @@ export class Hosts {
     }
   }
 
+  /** One that the registry does not know, from what the shim kept of it. */
+  restore(run: string, key: string, { pid, startTime }: Pick<Host, 'pid' | 'startTime'>): void {
+    if (this.#hosts.has(run)) return;
+    const row = { run, key, pid, startTime, bootId: this.#options.bootId };
+    this.load([row], this.#options.registry.all());
+    this.#options.registry.updateHost(run, row);
+  }
+
   /** The host for a thread that is about to start; what is new is in the registry, to be committed with the run. */
   place(worker: WorkerRecord, run: string): string {
     const key = keyOf(worker);
@@ -135,6 +143,7 @@ export class Hosts {
       log: { directory: `${logDirectory}/${run}`, ...hostLog },
       host: null,
       launch: null,
+      keep: [key],
     };
   }
 
@@ -168,6 +177,11 @@ export class Hosts {
     this.#hosts.delete(run);
     this.#options.registry.updateHost(run, null);
     this.#options.log.info({ run, pid: host?.pid ?? null }, 'thread host ended');
+  }
+
+  /** A thread that was taken over with it. */
+  joined(hostRun: string, run: string): void {
+    this.#hosts.get(hostRun)?.threads.add(run);
   }
 
   /** A thread is gone; the last one gives the host some time, then takes it along. */

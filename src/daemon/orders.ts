@@ -4,6 +4,7 @@ import { type Places, workerLogDirectory } from '../shared/paths.ts';
 import type { Actor } from '../shared/worker.ts';
 import type { Run, WorkerRecord } from './core/model.ts';
 import { type UserEntry, workerEnvironment } from './environment.ts';
+import { keepOf } from './rebuild.ts';
 import type { SpawnParams } from './shim/protocol.ts';
 
 export interface OrderContext {
@@ -16,7 +17,7 @@ export interface OrderContext {
 
 /** `<name>.<generation>.<nonce>`: the name may hold dots, the other two cannot. */
 export const runId = (name: string, generation: number, nonce: string): string => `${name}.${generation}.${nonce}`;
-export const nameOfRun = (run: string): string => run.split('.').slice(0, -2).join('.');
+export { nameOfRun } from './rebuild.ts';
 
 export interface NewRun {
   readonly id: string;
@@ -83,6 +84,7 @@ export const spawnOrder = (worker: WorkerRecord, run: Run, context: OrderContext
     stop: { signal: run.stopSignal, graceMs: run.graceMs },
     log: { directory: workerLogDirectory(places, name), ...spec.log },
     host: run.host,
+    keep: keepOf(worker, run),
   };
   switch (spec.kind) {
     case 'command':

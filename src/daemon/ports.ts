@@ -61,7 +61,16 @@ export interface ShimListener {
   state(note: StateNote): void;
   /** A shim answers: what it knows, before any fact. */
   connected(runs: readonly RunStatus[]): Promise<void> | void;
+  /** All that it had kept has been told. */
+  told(): void;
   lost(why: string): void;
+}
+
+/** A process as it looks from outside. */
+export interface Look {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
 }
 
 /** What the process table says; `null` where it cannot be read, which is neither alive nor dead. */
@@ -75,6 +84,8 @@ export interface ProcessTable {
   sweep(targets: readonly SweepTarget[]): ReadonlyMap<string, readonly KnownLeftover[]>;
   /** Descendants of a process, for those that lose their marker (`env -i`) and leave the group. */
   descendants(pid: number): readonly Identity[];
+  /** What it was started with; what cannot be read is empty. */
+  lookOf(pid: number): Look;
   /** The process group it is in; `null` when it is gone. */
   groupOf(target: Identity): number | null;
   /** Signals the group that a living process leads, once it is proven to be the one meant. */

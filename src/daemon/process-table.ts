@@ -3,9 +3,10 @@
  * marker in the environment, its tree), and signals only whom it has just proven to be the one meant.
  * Synchronous on purpose: a look is a few microseconds a process, and must not be torn by a turn of the loop.
  */
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import { isPrivate } from '../shared/environment.ts';
 import type { Identity, KnownLeftover } from './core/model.ts';
-import type { ProcessMark, ProcessTable, SweepTarget } from './ports.ts';
+import type { Look, ProcessMark, ProcessTable, SweepTarget } from './ports.ts';
 import { runMarker } from './shim/protocol.ts';
 import { readBootId } from './system.ts';
 
@@ -221,6 +222,23 @@ export class LinuxProcessTable implements ProcessTable {
       queue.push(...childrenOf(stat));
     }
     return found;
+  }
+
+  lookOf(pid: number): Look {
+    const words = (name: string) =>
+      (readProc(`/proc/${pid}/${name}`, false)?.toString('utf8') ?? '').split('\0').slice(0, -1);
+    const variables = words('environ').map((entry): [string, string] => {
+      const at = entry.indexOf('=');
+      return [entry.slice(0, at), entry.slice(at + 1)];
+    });
+    let cwd = '/';
+    try {
+      cwd = readlinkSync(`/proc/${pid}/cwd`);
+    } catch {
+      // Gone, or not ours to look at.
+    }
+    const env = Object.fromEntries(variables.filter(([key]) => key !== '' && !isPrivate(key)));
+    return { argv: words('cmdline'), env, cwd };
   }
 
   groupOf(target: Identity): number | null {

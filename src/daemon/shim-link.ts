@@ -197,6 +197,7 @@ export class ShimLink implements Shim {
     await ask('facts', { after: 0 });
     // What was kept has been told before this is answered: nobody is served from an older truth.
     await ask('list', {});
+    listener.told();
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 

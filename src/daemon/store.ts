@@ -6,32 +6,40 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { WorkerdError } from '../shared/errors.ts';
 import { failpoint } from '../shared/failpoints.ts';
 import type { Caller, Spec } from '../shared/worker.ts';
-import type { Backoff, Intent, Run, StopOrder, WorkerRecord } from './core/model.ts';
+import type { Run, WorkerRecord } from './core/model.ts';
 import type { HostRow, Store, StoreChanges } from './ports.ts';
 import { migrate } from './store-migrations.ts';
+import { type IntentColumn, type PolicyColumn, text, workerOfRow } from './store-rows.ts';
 
 /** Runs kept per worker. */
 export const keptRuns = 100;
 
-/** Column `policy`: where the restart policy stands. */
-interface PolicyColumn {
-  readonly settled: WorkerRecord['settled'];
-  readonly reason: string | null;
-  readonly restarts: number;
-  readonly shortRuns: number;
-  readonly backoff: Omit<Backoff, 'untilMono'> | null;
+/** What was found when the whole file was looked through. */
+class Damage extends Error {
+  override readonly name = 'Damage';
 }
-/** Column `intent`. */
-interface IntentColumn {
-  readonly intent: Intent;
-  readonly startedBy: WorkerRecord['startedBy'];
-  readonly stopOrder: StopOrder | null;
-}
+const corrupt = 11;
+const noDatabase = 26;
+/** The file is no database, or a broken one; as opposed to one that cannot be opened or is not for us. */
+export const isDamage = (error: unknown): boolean =>
+  error instanceof Damage ||
+  (error instanceof Error && 'errcode' in error && [corrupt, noDatabase].includes(Number(error.errcode) & 0xff));
 
-const text = (row: Record<string, unknown>, column: string): string => {
-  const value = row[column];
-  if (typeof value !== 'string') throw new Error(`registry.db: column ${column} holds no text`);
-  return value;
+/** Open, of this version, and read through: a page that is missing would otherwise be met in the middle of a verb. */
+const openSound = (path: string): DatabaseSync => {
+  const db = new DatabaseSync(path, { timeout: 5000 });
+  try {
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;');
+    const { quick_check: said } = db.prepare('PRAGMA quick_check(1)').get() ?? {};
+    if (said !== 'ok') throw new Damage(`the registry ${path} is damaged: ${String(said)}`);
+    migrate(db);
+    const tables = db.prepare("SELECT count(*) AS n FROM sqlite_schema WHERE type = 'table'").get()?.['n'];
+    if (Number(tables) < 4) throw new Damage(`the registry ${path} is damaged: tables are missing`);
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
 };
 
 export class SqliteStore implements Store {
@@ -49,9 +57,7 @@ export class SqliteStore implements Store {
   readonly #written = new Map<string, { readonly spec: Spec; readonly caller: Caller }>();
 
   constructor(path: string) {
-    this.#db = new DatabaseSync(path, { timeout: 5000 });
-    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;');
-    migrate(this.#db);
+    this.#db = openSound(path);
     const prepare = (sql: string) => this.#db.prepare(sql);
     this.#upsertWorker = prepare(
       `INSERT INTO workers (name, enabled, intent, policy, generation) VALUES (?, ?, ?, ?, ?)
@@ -83,7 +89,11 @@ export class SqliteStore implements Store {
     const workers = this.#db.prepare('SELECT * FROM workers ORDER BY name').all();
     const hosts = this.#db.prepare('SELECT * FROM hosts').all();
     return {
-      workers: workers.map((row) => this.#workerOf(row, runs)),
+      workers: workers.map((row) => {
+        const worker = workerOfRow(row, runs.get(text(row, 'name')) ?? null);
+        this.#written.set(worker.name, { spec: worker.spec, caller: worker.caller });
+        return worker;
+      }),
       hosts: hosts.map((row) => ({
         run: text(row, 'run'),
         key: text(row, 'key'),
@@ -92,32 +102,6 @@ export class SqliteStore implements Store {
         bootId: text(row, 'boot_id'),
       })),
     };
-  }
-
-  #workerOf(row: Record<string, unknown>, runs: ReadonlyMap<string, Run>): WorkerRecord {
-    const name = text(row, 'name');
-    const policy = JSON.parse(text(row, 'policy')) as PolicyColumn;
-    const intent = JSON.parse(text(row, 'intent')) as IntentColumn;
-    const record: WorkerRecord = {
-      name,
-      spec: JSON.parse(text(row, 'spec')) as Spec,
-      caller: JSON.parse(text(row, 'caller')) as Caller,
-      enabled: row['enabled'] === 1,
-      intent: intent.intent,
-      startedBy: intent.startedBy,
-      stopOrder: intent.stopOrder,
-      generation: Number(row['generation']),
-      run: runs.get(name) ?? null,
-      settled: policy.settled,
-      reason: policy.reason,
-      restarts: policy.restarts,
-      shortRuns: policy.shortRuns,
-      // A deadline of another life: due again from the wall clock, by whoever loads it.
-      backoff: policy.backoff === null ? null : { ...policy.backoff, untilMono: Number.NEGATIVE_INFINITY },
-      leftovers: [],
-    };
-    this.#written.set(name, { spec: record.spec, caller: record.caller });
-    return record;
   }
 
   commit(changes: StoreChanges): void {

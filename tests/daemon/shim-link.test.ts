@@ -69,6 +69,7 @@ beforeEach(async () => {
       facts: (facts) => heard.push(...facts.map(({ seq }) => seq)),
       state() {},
       connected() {},
+      told() {},
       lost() {},
     },
   });

@@ -1,6 +1,6 @@
 /** A process table in memory: processes that are put into it, and a book of every signal sent through it. */
 import type { Identity, KnownLeftover } from '../../src/daemon/core/model.ts';
-import type { ProcessTable, SweepTarget } from '../../src/daemon/ports.ts';
+import type { Look, ProcessTable, SweepTarget } from '../../src/daemon/ports.ts';
 
 export interface FakeProcess extends KnownLeftover {
   readonly group: number;
@@ -24,6 +24,10 @@ export class FakeProcessTable implements ProcessTable {
 
   end(pid: number): void {
     this.processes.delete(pid);
+  }
+
+  lookOf(): Look {
+    return { argv: [], env: {}, cwd: '/' };
   }
 
   mark(): null {

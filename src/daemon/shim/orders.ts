@@ -59,6 +59,13 @@ const signalOf = (params: Params, member: string): string => {
 
 const kinds: readonly unknown[] = ['command', 'module', 'host', 'thread'] satisfies SpawnParams['kind'][];
 
+const texts = (params: Params, member: string): readonly string[] => {
+  const value = params[member] ?? [];
+  if (!Array.isArray(value) || !value.every((item) => typeof item === 'string'))
+    throw wrong(member, 'a list of strings');
+  return value as readonly string[];
+};
+
 export const spawnOrder = (raw: unknown): SpawnParams => {
   const params = paramsOf(raw);
   const argv = params['argv'];
@@ -87,6 +94,7 @@ export const spawnOrder = (raw: unknown): SpawnParams => {
     log: { directory, maxBytes: Math.max(1, count(log, 'maxBytes')), files: Math.max(1, count(log, 'files')) },
     host: optionalString(params, 'host'),
     launch: params['launch'] === null ? null : object(params, 'launch'),
+    keep: texts(params, 'keep'),
   };
 };
 

@@ -56,6 +56,11 @@ export interface SpawnParams {
   readonly host: string | null;
   /** For `thread`: what the host needs to know; the shim adds the run and the paths of its FIFOs. */
   readonly launch: JsonObject | null;
+  /**
+   * What the daemon wants to be told again of this run should its registry be lost (`kept`); never looked into. Absent
+   * from daemons older than it.
+   */
+  readonly keep?: readonly string[];
 }
 
 export interface RunStatus {
@@ -147,6 +152,8 @@ export interface ShimMethods {
   conclude: { params: { readonly run: string; readonly exit: Exit }; result: Record<string, never> };
   /** The daemon has closed an exited run: its record may go (its FIFOs go once nobody holds them). */
   release: { params: { readonly run: string }; result: Record<string, never> };
+  /** What was left with the order of this run. Shims older than it do not know the method. */
+  kept: { params: { readonly run: string }; result: { readonly keep: readonly string[] } };
   /** Ends every run in good order, then the shim. */
   shutdown: { params: Record<string, never>; result: { readonly pid: number } };
 }

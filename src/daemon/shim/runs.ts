@@ -13,6 +13,7 @@ import { findMarked } from './identity.ts';
 import { FifoPool } from './pipes.ts';
 import type { RunStatus, ShimMethods, SpawnParams } from './protocol.ts';
 import { Run, type RunHooks } from './run.ts';
+import { SharedTexts } from './shared-texts.ts';
 import { execute, failureOf, prepare, SpawnError } from './spawn.ts';
 
 export interface RunTableOptions {
@@ -35,6 +36,7 @@ export class RunTable {
   readonly #runs = new Map<string, Run>();
   /** Released, but something still holds their pipes. */
   readonly #lingering = new Set<Run>();
+  readonly #kept = new SharedTexts();
   readonly #queue: Run[] = [];
   readonly #hooks: RunHooks;
   /** Thread hosts that could not be started, and why: that is how their threads end, too. */
@@ -120,6 +122,7 @@ export class RunTable {
     if (!run.exited) throw new WorkerdError('worker.busy', `run ${id} has not ended`);
     failpoint('shim.release.before');
     this.#runs.delete(id);
+    this.#kept.drop(run.order.keep ?? []);
     run.release();
     if (!run.closed) this.#lingering.add(run);
     this.#forgetIfDone(run);
@@ -168,7 +171,8 @@ export class RunTable {
     await this.#pool.close();
   }
 
-  #create(order: SpawnParams, adopted?: { pid: number; startTime: number; revision: number }): Run {
+  #create(asked: SpawnParams, adopted?: { pid: number; startTime: number; revision: number }): Run {
+    const order = { ...asked, keep: this.#kept.share(asked.keep ?? []) };
     const run = new Run(order, join(this.#options.directory, order.run), this.#hooks, adopted);
     this.#runs.set(order.run, run);
     return run;

@@ -204,6 +204,7 @@ export class ShimServer {
         runs.release(orders.runOf(orders.paramsOf(params)));
         return {};
       }),
+      kept: greeted((params) => ({ keep: runs.get(orders.runOf(orders.paramsOf(params))).order.keep ?? [] })),
       shutdown: greeted(() => {
         setImmediate(onShutdown);
         return { pid: process.pid };
