@@ -82,6 +82,7 @@ export class Daemon {
   #ended: (ending: Ending) => void = () => {};
   readonly #whenEnded: Promise<Ending>;
   #stopping = false;
+  #retryPending = false;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
@@ -109,7 +110,12 @@ export class Daemon {
       onRefused: (error) => {
         log.error({ error: error.message, registry: places.registry }, 'the registry could not be written');
         this.#link.refuse();
+        // One for all refusals: each of them would bring the next about.
+        if (this.#retryPending) return;
+        this.#retryPending = true;
         clock.at(clock.mono() + refusedRetryMs, () => {
+          this.#retryPending = false;
+          this.#registry.retry();
           this.#link.retell();
           this.#reconciler.addAll();
         });

@@ -104,10 +104,10 @@ export class Reconciler {
       else this.#fact(fact);
     }
     const last = facts.at(-1);
+    const { registry, shim } = this.#options;
     if (last === undefined) return;
     failpoint('facts.folded');
-    const { registry, shim } = this.#options;
-    // Not acknowledged before it is on disk; a refused commit is told again by the shim (see main's onRefused).
+    // Not acknowledged before it is on disk; a refused commit is told again by the shim.
     registry.committed().then(
       () => {
         failpoint('facts.committed');
@@ -305,7 +305,7 @@ export class Reconciler {
       stepMono: clock.mono(),
     };
     registry.update(name, { ...worker, run: { ...run, stop, stoppedBy: stop.by } });
-    await registry.committed();
+    await registry.committed(name);
     failpoint('stop.asked.before');
     if (stopOrder?.force !== true) {
       await ender.ask(run, { reason: stop.reason, deadline: timestamp(stop.deadlineAt) ?? '', by: stop.by });
@@ -334,7 +334,7 @@ export class Reconciler {
     const { run } = worker;
     if (run?.stop == null) return;
     registry.update(worker.name, { ...worker, run: { ...run, stop: { ...run.stop, step, stepMono: clock.mono() } } });
-    await registry.committed();
+    await registry.committed(worker.name);
     failpoint('stop.forced');
   }
 
@@ -353,10 +353,7 @@ export class Reconciler {
     const closing = { leftovers, now: clock.now(), nowMono: clock.mono(), chance: chance() };
     registry.update(name, settle({ ...now, run: closed }, closing));
     ender.forget(run);
-    registry.committed().then(
-      () => this.#release(run.id),
-      () => {},
-    );
+    this.#releaseWhenWritten(name, run.id);
   }
 
   /** Until when what is left of a run may take to end; `null`: nobody asked for it to be ended. */
@@ -385,7 +382,7 @@ export class Reconciler {
         worker.leftovers,
       );
       this.#leftoversCleared(name, leftovers);
-      await registry.committed();
+      await registry.committed(name);
     } finally {
       for (const resolve of waiting) resolve();
     }
@@ -409,6 +406,12 @@ export class Reconciler {
       reason: 'leftovers cannot be ended',
       backoff: null,
     });
+  }
+
+  #releaseWhenWritten(name: string, run: string): void {
+    const { registry, clock } = this.#options;
+    const later = () => void clock.at(clock.mono() + retryMs, () => this.#releaseWhenWritten(name, run));
+    registry.committed().then(() => (registry.owes(name) ? later() : this.#release(run)), later);
   }
 
   #release(run: string): void {

@@ -1,7 +1,8 @@
 /**
  * The sole owner of worker records: memory, store and announcements. `update` changes memory at once and queues the
  * change; all changes of one turn share one commit, and only then are they announced, in the order they were made.
- * A commit that fails takes the whole turn back: nobody has heard of it. Published state alone is announced without
+ * A commit that fails takes the whole turn back: nobody has heard of it. What ends a worker on request is exempt (`insist`):
+ * it holds in memory and is written as soon as the store takes it. Published state alone is announced without
  * a commit; the store gets it at most once a second and with the next change.
  */
 import type { WorkerRecord } from './core/model.ts';
@@ -26,6 +27,8 @@ export interface RegistryOptions {
 const persistStateMs = 1000;
 
 interface Waiter {
+  /** Whose change it waits for; `null`: all of the turn's. */
+  readonly name: string | null;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
@@ -42,6 +45,9 @@ export class Registry {
   #hosts = new Map<string, HostRow | null>();
   #waiters: Waiter[] = [];
   #flush: NodeJS.Immediate | null = null;
+  readonly #insisted = new Set<string>();
+  /** Held in memory though the store has refused it. */
+  #owed: ReadonlySet<string> = new Set();
   readonly #staleStates = new Set<string>();
   #persistStates: (() => void) | null = null;
   #sorted: readonly string[] | null = null;
@@ -99,12 +105,30 @@ export class Registry {
     this.#schedule();
   }
 
-  /** Resolves once all that was changed so far is on disk and announced; rejects where the store refused it. */
-  committed(): Promise<void> {
+  /**
+   * Resolves once all that was changed so far is on disk and announced; rejects where the store refused it. With a name
+   * also where what was changed of that one holds all the same.
+   */
+  committed(name: string | null = null): Promise<void> {
     if (this.#flush === null) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      this.#waiters.push({ resolve, reject });
+      this.#waiters.push({ name, resolve, reject });
     });
+  }
+
+  /** It is to end, and does so though that cannot be written: until something is written, it is not taken back. */
+  insist(name: string): void {
+    this.#insisted.add(name);
+  }
+
+  /** Memory is ahead of the store. */
+  owes(name: string): boolean {
+    return this.#owed.has(name);
+  }
+
+  /** The store may take now what it has refused. */
+  retry(): void {
+    if (this.#owed.size > 0) this.#schedule();
   }
 
   /** Commits what is pending now; throws where the store refuses. */
@@ -155,23 +179,27 @@ export class Registry {
     const waiters = this.#waiters;
     this.#transitions = [];
     this.#waiters = [];
+    let refused: Error | null = null;
+    let takenBack: ReadonlySet<string> = new Set();
     try {
       this.#write();
     } catch (error) {
-      const refused = error instanceof Error ? error : new Error(String(error));
-      this.#takeBack();
-      for (const waiter of waiters) waiter.reject(refused);
-      this.#options.onRefused(refused);
-      return;
-    } finally {
-      this.#durable = new Set();
-      this.#undo = new Map();
-      this.#removed = new Set();
-      this.#runs = [];
-      this.#hosts = new Map();
+      refused = error instanceof Error ? error : new Error(String(error));
+      takenBack = this.#takeBack();
     }
-    this.#options.announce(transitions);
-    for (const waiter of waiters) waiter.resolve();
+    this.#durable = new Set(this.#owed);
+    this.#undo = new Map();
+    this.#removed = new Set();
+    this.#runs = [];
+    this.#hosts = new Map();
+    const holds = (name: string) => refused === null || (this.#owed.has(name) && !takenBack.has(name));
+    const held = refused === null ? transitions : transitions.filter(({ name }) => holds(name));
+    if (refused === null || held.length > 0) this.#options.announce(held);
+    for (const { name, resolve, reject } of waiters) {
+      if (refused === null || (name !== null && holds(name))) resolve();
+      else reject(refused);
+    }
+    if (refused !== null) this.#options.onRefused(refused);
   }
 
   #write(): void {
@@ -185,13 +213,25 @@ export class Registry {
     const hosts = [...this.#hosts.values()].filter((row) => row !== null);
     const removedHosts = [...this.#hosts].filter(([, row]) => row === null).map(([run]) => run);
     this.#options.store.commit({ workers, removed: [...this.#removed], runs: this.#runs, hosts, removedHosts });
+    this.#owed = new Set();
+    this.#insisted.clear();
   }
 
-  #takeBack(): void {
+  /** The names of what is as it was before the turn. */
+  #takeBack(): ReadonlySet<string> {
+    const takenBack = new Set<string>();
+    const owed = new Set(this.#owed);
     for (const [name, before] of this.#undo) {
+      if (this.#insisted.has(name) && before !== null && this.get(name)?.intent.want === 'down') {
+        owed.add(name);
+        continue;
+      }
+      takenBack.add(name);
       if (before === null) this.#records.delete(name);
       else this.#records.set(name, before);
     }
+    this.#owed = owed;
     this.#sorted = null;
+    return takenBack;
   }
 }

@@ -96,7 +96,7 @@ export class Verbs {
       await this.#stopLeftovers(now, order, params);
       return { outcome: 'stopped', worker: this.#view(name) };
     }
-    await registry.committed();
+    await registry.committed(name);
     reconciler.add(name);
     return { outcome: 'stopped', worker: this.#view(name) };
   }
@@ -107,9 +107,10 @@ export class Verbs {
     const { name } = worker;
     const leftovers = await reconciler.findLeftovers(name);
     if (leftovers === 0) {
-      await registry.committed();
+      await registry.committed(name);
       return { outcome: 'not-running' as const, worker: this.#view(name) };
     }
+    registry.insist(name);
     this.#change(name, { stopOrder: order });
     const cleared = reconciler.endLeftovers(name);
     if (params.wait) {
@@ -117,7 +118,7 @@ export class Verbs {
       const now = registry.get(name);
       if (now !== null && now.leftovers.length > 0) throw notEnded(now);
     }
-    await registry.committed();
+    await registry.committed(name);
     return { outcome: 'stopped' as const, worker: this.#view(name) };
   }
 
@@ -292,7 +293,9 @@ export class Verbs {
 
   /** Down; joins a stop that is under way, of which the shorter grace holds. */
   #unwant(name: string, order: StopOrder): void {
-    const { clock } = this.#options;
+    const { clock, registry } = this.#options;
+    // Who wants it gone is not told to make room on a disk first.
+    registry.insist(name);
     const worker = this.#known(name);
     const { run } = worker;
     if (!isOpen(run)) {

@@ -45,11 +45,11 @@ export class Waiters {
   }
 
   async until<T>(name: string, look: Look<T>, options: WaitOptions): Promise<T> {
-    await this.#registry.committed();
+    await this.#registry.committed(name);
     const now = look(this.#registry.get(name));
     if (now !== undefined) {
-      // Another verb of this very turn may have changed it: what is answered is on disk.
-      await this.#registry.committed();
+      // Another verb of this very turn may have changed it: what is answered holds.
+      await this.#registry.committed(name);
       return now;
     }
     const { signal, timeoutMs, what } = options;

@@ -126,6 +126,62 @@ describe('a store that refuses', () => {
   });
 });
 
+describe('what is to end, though the store refuses', () => {
+  const full = new Error('database or disk is full');
+  const up = fakeWorker({ name: 'w', intent: { want: 'up', atLeast: 1 } });
+  const down = fakeWorker({ name: 'w', intent: { want: 'down' } });
+  const refusing = async () => {
+    const all = setUp([up, fakeWorker({ name: 'other' })]);
+    const { registry, store } = all;
+    store.refuse = full;
+    registry.insist('w');
+    registry.update('w', down);
+    registry.update('other', fakeWorker({ name: 'other', enabled: true }));
+    const answers = await Promise.allSettled([
+      registry.committed('w'),
+      registry.committed('other'),
+      registry.committed(),
+    ]);
+    return { ...all, answers: answers.map(({ status }) => status) };
+  };
+
+  it('holds in memory, is announced and answered; whatever else was changed is taken back', async () => {
+    const { registry, told, answers } = await refusing();
+    expect(answers).toEqual(['fulfilled', 'rejected', 'rejected']);
+    expect([registry.get('w'), registry.get('other')?.enabled, registry.owes('w')]).toEqual([down, false, true]);
+    expect(told.flat().map(({ name }) => name)).toEqual(['w']);
+  });
+
+  it('is written with the next thing that is, or when it is tried again', async () => {
+    const { registry, store } = await refusing();
+    registry.retry();
+    await registry.committed();
+    expect(store.workers.get('w')).toEqual(down);
+    expect(registry.owes('w')).toBe(false);
+    registry.retry();
+    await registry.committed();
+    expect(store.commits).toHaveLength(1);
+  });
+
+  it('is not started again before that: what cannot be written is refused as ever', async () => {
+    const { registry, store } = await refusing();
+    store.refuse = full;
+    registry.update('w', up);
+    await expect(registry.committed('w')).rejects.toBe(full);
+    expect([registry.get('w'), registry.owes('w')]).toEqual([down, true]);
+  });
+
+  it('is insisted on once: the next stop that is not, is taken back', async () => {
+    const { registry, store } = await refusing();
+    registry.update('w', up);
+    await registry.committed();
+    store.refuse = full;
+    registry.update('w', down);
+    await expect(registry.committed('w')).rejects.toBe(full);
+    expect(registry.get('w')).toEqual(up);
+  });
+});
+
 describe('published state', () => {
   it('is announced without a commit, and in the store within a second, once', async () => {
     const running = fakeWorker({ run: fakeRun() });
