@@ -19,7 +19,7 @@ import { FifoKeeper } from './fifo-keeper.ts';
 import { type Connection, createHandlers, type DaemonControl, gateMethods, isHeldMethod } from './handlers.ts';
 import { Hosts } from './hosts.ts';
 import { Hub } from './hub.ts';
-import type { Lock } from './instance.ts';
+import { type Lock, prepareSocketDirectory } from './instance.ts';
 import { LogStore } from './log-store.ts';
 import type { Logger } from './ports.ts';
 import { LinuxProcessTable } from './process-table.ts';
@@ -225,6 +225,7 @@ export class Daemon {
     });
     this.#listener = new Listener({
       path: places.socket,
+      prepareDirectory: () => prepareSocketDirectory(places),
       gate,
       log,
       onGone: (connection) => {

@@ -68,19 +68,23 @@ const makeOwn = (path: string): void => {
   checkAncestors(path);
 };
 
+/** The socket's own directory, where that is not the home: made where it is missing. */
+export const prepareSocketDirectory = ({ home, socket }: Pick<Places, 'home' | 'socket'>): void => {
+  const directory = dirname(socket);
+  if (directory === home) return;
+  const stat = statOf(directory);
+  if (stat === null) makeOwn(directory);
+  else if (stat.uid !== ownUid() && stat.uid !== 0) {
+    throw refused(`${directory} belongs to uid ${stat.uid}. Choose another place for the socket with --socket`);
+  }
+};
+
 /** Makes the directories with mode 0700; throws a WorkerdError in words. The umask is 077 already. */
 export const prepareHome = (places: Places): void => {
   checkSocketPath(places.socket);
   checkSocketPath(places.shimSocket);
   makeOwn(places.home);
-  if (dirname(places.socket) !== places.home) {
-    const directory = dirname(places.socket);
-    const stat = statOf(directory);
-    if (stat === null) makeOwn(directory);
-    else if (stat.uid !== ownUid() && stat.uid !== 0) {
-      throw refused(`${directory} belongs to uid ${stat.uid}. Choose another place for the socket with --socket`);
-    }
-  }
+  prepareSocketDirectory(places);
   for (const directory of [places.logs, places.runs, places.cache]) makeOwn(directory);
 };
 

@@ -18,12 +18,16 @@ import type { Logger } from './ports.ts';
 
 export interface ListenerOptions {
   readonly path: string;
+  /** Makes the directory of the socket where it has vanished. */
+  readonly prepareDirectory: () => void;
   readonly gate: Gate<Connection>;
   readonly log: Logger;
   readonly onGone: (connection: Connection) => void;
 }
 
 const backlog = 4096;
+/** How soon it is tried again to put a socket back that could not be. */
+const putBackMs = 200;
 /** For the last answers, at the daemon's end. */
 const lastWordsMs = 500;
 /** So long a refused client may take to read why; more than so many at once are refused without words. */
@@ -51,6 +55,7 @@ export class Listener {
   readonly #refused = new Set<Socket>();
   readonly #logged = new Map<string, number>();
   #rebinding = false;
+  #saidMissing = false;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
@@ -124,13 +129,27 @@ export class Listener {
     if (this.#closed || this.#rebinding || this.#isOwn()) return;
     this.#rebinding = true;
     try {
+      this.#options.prepareDirectory();
       await this.#bind();
+      // The directory may be another one now, of which the watch knows nothing.
+      this.#watch();
       log.warn({ path }, 'the socket had vanished; put it back');
     } catch (error) {
-      log.error({ path, error: String(error) }, 'the socket has vanished and cannot be put back');
+      if (!this.#saidMissing)
+        log.error({ path, error: String(error) }, 'the socket has vanished; trying to put it back');
+      this.#saidMissing = true;
+      this.#putBackLater();
+      return;
     } finally {
       this.#rebinding = false;
     }
+    this.#saidMissing = false;
+    // Whoever removes a directory may be at it still.
+    if (!this.#isOwn()) this.#putBackLater();
+  }
+
+  #putBackLater(): void {
+    setTimeout(() => void this.#putBack(), putBackMs).unref();
   }
 
   #isOwn(): boolean {

@@ -110,7 +110,10 @@ export class CrashBox extends Sandbox {
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {
-    await super[Symbol.asyncDispose]();
-    for (const child of this.#daemons) child.kill('SIGKILL');
+    try {
+      await super[Symbol.asyncDispose]();
+    } finally {
+      for (const child of this.#daemons) child.kill('SIGKILL');
+    }
   }
 }
