@@ -155,7 +155,7 @@ export class Adoption {
     const { name } = worker;
     if (run.bootId !== processes.bootId) return this.#lose(name, 'the machine was restarted');
     if (run.stage === 'ordered') {
-      const target = { run: run.id, group: null, since: null, mark: null, also: [] };
+      const target = { run: run.id, group: null, since: null, until: null, mark: null, also: [] };
       // Killed between fork and report: somebody of this run lives, but nobody knows who leads it.
       if ((await sweeper.look(target)).length > 0) return this.#lose(name, 'the shim died while starting it');
       if (run.host !== null && this.#hostIsGone(run.host)) return this.#lose(name, 'thread host died');

@@ -23,6 +23,8 @@ export interface StopMessage {
   readonly by: Actor | null;
 }
 
+/** /proc counts start times in these. */
+const ticksOf = (ms: number): number => Math.ceil(ms / 10);
 /** There is no event for "a group has become empty". */
 const lookMs = 20;
 /** After this many looks at the known ones, everything is looked at again: they may have spawned more. */
@@ -115,6 +117,8 @@ export class Ender {
 
   /** What of a run is alive now; `known` was found earlier, and may have lost its marker. */
   look(run: Run, known: readonly KnownLeftover[] = []): Promise<readonly KnownLeftover[]> {
+    // Whoever has its numbers now, after a boot, is somebody else.
+    if (run.bootId !== this.#options.processes.bootId) return Promise.resolve([]);
     return this.#options.sweeper.look(this.#target(run, known));
   }
 
@@ -137,6 +141,7 @@ export class Ender {
       run: run.id,
       group: run.kind === 'thread' ? null : run.pid,
       since: run.startTime,
+      until: run.startTime === null || run.ranMs === null ? null : run.startTime + ticksOf(run.ranMs) + ticksOf(1000),
       mark: this.#marks.get(run.id) ?? null,
       also: [...(this.#trees.get(run.id) ?? []), ...known],
     };

@@ -69,7 +69,15 @@ export class Hosts {
   /** After a daemon's start: the hosts that an earlier one had. */
   load(rows: readonly HostRow[], workers: Iterable<WorkerRecord>): void {
     for (const row of rows) {
-      this.#hosts.set(row.run, { ...row, threads: new Set(), asked: Promise.resolve(), cancelEnd() {}, ending: false });
+      // Of another boot: whoever has its pid now is somebody else.
+      const known = row.bootId === this.#options.bootId ? row : { ...row, pid: null, startTime: null };
+      this.#hosts.set(row.run, {
+        ...known,
+        threads: new Set(),
+        asked: Promise.resolve(),
+        cancelEnd() {},
+        ending: false,
+      });
     }
     for (const { run } of workers) {
       if (run?.host && run.stage !== 'closed') this.#hosts.get(run.host)?.threads.add(run.id);

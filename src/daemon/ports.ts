@@ -107,6 +107,11 @@ export interface SweepTarget {
   readonly group: number | null;
   /** Start time of its leader: what is older is not of this run. */
   readonly since: number | null;
+  /**
+   * When its leader ended, about; `null`: not known, or it has not. Whoever is in a group of that number, without a
+   * leader and without our marker, and began later, may be of another that was given the number since.
+   */
+  readonly until: number | null;
   /** Taken before any process of it was made; `null`: unknown, and every process is looked at. */
   readonly mark: ProcessMark | null;
   /** Found earlier, by tree. */

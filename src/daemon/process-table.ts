@@ -175,11 +175,15 @@ export class LinuxProcessTable implements ProcessTable {
 
   sweep(targets: readonly SweepTarget[]): ReadonlyMap<string, readonly KnownLeftover[]> {
     const found = new Map<string, KnownLeftover[]>(targets.map(({ run }) => [run, []]));
-    const groups = new Map<number, string>();
-    for (const { group, run, since } of targets) {
+    const groups = new Map<number, { run: string; until: number }>();
+    for (const { group, run, since, until } of targets) {
       // A pid is free again only once its group is empty: another process of this number means another group.
       const leader = group === null ? null : readStat(group);
-      if (group !== null && (leader === null || leader.startTime === since)) groups.set(group, run);
+      if (group === null || (leader !== null && leader.startTime !== since)) continue;
+      groups.set(group, {
+        run,
+        until: leader === null ? (until ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
+      });
     }
     const byTree = new Map<number, { run: string; startTime: number }>();
     for (const { also, run } of targets) for (const known of also) byTree.set(known.pid, { run, ...known });
@@ -197,7 +201,7 @@ export class LinuxProcessTable implements ProcessTable {
 
   #belongsTo(
     stat: ProcessStat,
-    groups: ReadonlyMap<number, string>,
+    groups: ReadonlyMap<number, { run: string; until: number }>,
     byTree: ReadonlyMap<number, { run: string; startTime: number }>,
     wanted: ReadonlyMap<string, unknown>,
   ): string | null {
@@ -205,7 +209,8 @@ export class LinuxProcessTable implements ProcessTable {
     if (marked !== null) return wanted.has(marked) ? marked : null;
     const tree = byTree.get(stat.pid);
     if (tree !== undefined && tree.startTime === stat.startTime) return tree.run;
-    return groups.get(stat.group) ?? null;
+    const group = groups.get(stat.group);
+    return group !== undefined && stat.startTime <= group.until ? group.run : null;
   }
 
   descendants(pid: number): readonly Identity[] {
