@@ -1,0 +1,36 @@
+/** D07: the daemon is ended 0-100 ms after its start, by each signal: the next one starts at once, nothing stale is in its way. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { command } from '../../fixtures/workers/behaviours.ts';
+import { CrashBox } from '../../helpers/crash-box.ts';
+import { eventually } from '../../helpers/eventually.ts';
+
+/** The row's 50 each: CRASH_TRIES=50. */
+const tries = Number(process.env['CRASH_TRIES'] ?? 12);
+const longestMs = 100;
+
+test.concurrent.each(['SIGTERM', 'SIGINT', 'SIGKILL'] as const)('D07: %s', async (signal) => {
+  await using box = new CrashBox();
+  for (let number = 0; number < tries; number += 1) {
+    const delayMs = Math.round((longestMs * number) / Math.max(1, tries - 1));
+    const what = `${signal} after ${delayMs} ms`;
+    const cut = box.launch();
+    // The moment of the fault: what is waited for is time itself.
+    await pause(delayMs);
+    const how = await cut.kill(signal);
+    // In good order, or before it could say what order is.
+    expect(signal === 'SIGKILL' ? ['SIGKILL'] : [0, signal], what).toContain(how);
+    const next = await box.daemon();
+    const client = await box.client();
+    expect((await client.call('daemon.info', {})).pid, what).toBe(next.pid);
+    const { worker } = await client.call('start', { name: 'w', spec: command('sleep', '1000'), ifRunning: 'replace' });
+    expect(box.livingRuns('w'), what).toEqual([worker.pid]);
+    client.close();
+    expect(
+      box.processes().filter(({ command: words }) => words.includes('shim.cjs --home')),
+      what,
+    ).toHaveLength(1);
+    await next.kill(number % 2 === 0 ? 'SIGKILL' : 'SIGTERM');
+    if (number % 2 === 1) await eventually(() => box.processes().length === 0, { what: `${what}: all is gone` });
+  }
+}, 600_000);
