@@ -1,5 +1,5 @@
 /** The line to the shim against a stand-in on a real socket: what is acknowledged, and what is asked for again. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -109,3 +109,16 @@ it('while a commit is refused nothing later is taken or acknowledged; then all o
   link.acknowledge(2);
   await eventually(() => acknowledged.includes(2));
 });
+
+it('D15: a thousand losses of the connection leak no descriptor, and each time it is there again', async () => {
+  const descriptors = () => readdirSync('/proc/self/fd').length;
+  const before = descriptors();
+  for (let loss = 0; loss < 1000; loss += 1) {
+    const lost = peer;
+    lost?.destroy('the test cuts it');
+    await eventually(() => peer !== lost && link.connected, { what: `connection ${loss + 2}` });
+  }
+  tell(fact(1));
+  await eventually(() => heard.includes(1));
+  await eventually(() => descriptors() <= before + 2, { what: 'the descriptors are back' });
+}, 60_000);
