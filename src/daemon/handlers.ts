@@ -23,6 +23,7 @@ import type { Shim, Store } from './ports.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
 import type { EventType, SubscriptionOptions } from './subscription.ts';
+import { systemClock } from './system.ts';
 import type { UsageReader } from './usage.ts';
 import type { Verbs } from './verbs.ts';
 import type { Waiters } from './waiters.ts';
@@ -54,7 +55,7 @@ export interface HandlersOptions {
   readonly hub: Hub;
   readonly verbs: Verbs;
   readonly waiters: Waiters;
-  readonly reconciler: Pick<Reconciler, 'findLeftovers'>;
+  readonly reconciler: Pick<Reconciler, 'findLeftovers' | 'state'>;
   readonly logs: LogStore;
   readonly shim: Shim;
   readonly usage: UsageReader;
@@ -66,7 +67,7 @@ const defaultPage = 1000;
 const maxPageBytes = limits.maxFrameBytes - 4096;
 
 export const createHandlers = (options: HandlersOptions): Handlers => {
-  const { registry, hub, verbs, waiters, logs, control } = options;
+  const { registry, reconciler, hub, verbs, waiters, logs, control } = options;
 
   const known = (name: string): WorkerRecord => {
     const worker = registry.get(name);
@@ -155,8 +156,9 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     },
     async publish({ name, state }) {
       const run = runningRun(name);
-      await options.shim.call('publish', { run: run.id, patch: state });
-      // What the shim took is told as a note on the same line, before its answer.
+      const taken = await options.shim.call('publish', { run: run.id, patch: state });
+      // The shim tells it as a note, too, after its answer; ours shows it all the same.
+      reconciler.state({ run: run.id, at: systemClock.now(), ...taken });
       await registry.committed();
       return view(name);
     },
@@ -164,7 +166,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     async status({ names, after, limit, showEnv }) {
       const withLeftovers = select(names).filter((name) => known(name).leftovers.length > 0);
       // Nobody tells when one of them ends: looked at when asked for.
-      await Promise.allSettled(withLeftovers.map((name) => options.reconciler.findLeftovers(name)));
+      await Promise.allSettled(withLeftovers.map((name) => reconciler.findLeftovers(name)));
       await registry.committed();
       const selected = select(names);
       const from = after === undefined ? 0 : selected.findIndex((name) => name > after);
