@@ -3,6 +3,7 @@
  * its own with the version it brings, so that a crash in the middle leaves either the old schema or the new one.
  */
 import type { DatabaseSync } from 'node:sqlite';
+import { WorkerdError } from '../shared/errors.ts';
 import { failpoint } from '../shared/failpoints.ts';
 
 /** A step of the schema: SQL. The first makes version 1. */
@@ -41,7 +42,8 @@ export const migrate = (db: DatabaseSync, migrations: Migrations = shipped): voi
   const newest = migrations.length;
   const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
   if (version > newest) {
-    throw new Error(
+    throw new WorkerdError(
+      'internal',
       `the registry is of version ${version}, this workerd knows up to ${newest}: it was written by a newer one. ` +
         'Run that one, or choose another --home',
     );
