@@ -37,8 +37,11 @@ export const shipped: Migrations = [
 
 export const schemaVersion = shipped.length;
 
-/** Other steps than the shipped ones are for tests alone. */
-export const migrate = (db: DatabaseSync, migrations: Migrations = shipped): void => {
+/**
+ * Refuses what a newer daemon wrote; to be asked before anything is changed, be it how the file is written. Other steps
+ * than the shipped ones are for tests alone.
+ */
+export const versionOf = (db: DatabaseSync, migrations: Migrations = shipped): number => {
   const newest = migrations.length;
   const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
   if (version > newest) {
@@ -48,7 +51,11 @@ export const migrate = (db: DatabaseSync, migrations: Migrations = shipped): voi
         'Run that one, or choose another --home',
     );
   }
-  for (let next = version; next < newest; next += 1) {
+  return version;
+};
+
+export const migrate = (db: DatabaseSync, migrations: Migrations = shipped): void => {
+  for (let next = versionOf(db, migrations); next < migrations.length; next += 1) {
     failpoint('store.migrate.before');
     db.exec('BEGIN IMMEDIATE');
     try {

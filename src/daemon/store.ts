@@ -8,7 +8,7 @@ import { failpoint } from '../shared/failpoints.ts';
 import type { Caller, Spec } from '../shared/worker.ts';
 import type { Run, WorkerRecord } from './core/model.ts';
 import type { HostRow, Store, StoreChanges } from './ports.ts';
-import { migrate } from './store-migrations.ts';
+import { migrate, versionOf } from './store-migrations.ts';
 import { type IntentColumn, type PolicyColumn, text, workerOfRow } from './store-rows.ts';
 
 /** Runs kept per worker. */
@@ -29,6 +29,7 @@ export const isDamage = (error: unknown): boolean =>
 const openSound = (path: string): DatabaseSync => {
   const db = new DatabaseSync(path, { timeout: 5000 });
   try {
+    versionOf(db);
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;');
     const { quick_check: said } = db.prepare('PRAGMA quick_check(1)').get() ?? {};
     if (said !== 'ok') throw new Damage(`the registry ${path} is damaged: ${String(said)}`);
