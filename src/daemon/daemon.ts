@@ -125,8 +125,8 @@ export class Daemon {
     this.#hub = new Hub({
       epoch: nonce(4),
       now: () => clock.now(),
-      names: () => this.#registry.names(),
-      get: (name) => this.#registry.get(name),
+      names: () => this.#registry.announcedNames(),
+      get: (name) => this.#registry.announced(name),
     });
     this.#link = new ShimLink({
       places,

@@ -72,6 +72,23 @@ export class Registry {
     return this.#sorted;
   }
 
+  /** As everybody was told so far: what this turn has changed is not on disk, and may yet be taken back. */
+  announced(name: string): WorkerRecord | null {
+    const before = this.#undo.get(name);
+    return before === undefined ? this.get(name) : before;
+  }
+
+  /** The names that everybody was told of, sorted. */
+  announcedNames(): readonly string[] {
+    if (this.#undo.size === 0) return this.names();
+    const names = new Set(this.names());
+    for (const [name, before] of this.#undo) {
+      if (before === null) names.delete(name);
+      else names.add(name);
+    }
+    return [...names].sort();
+  }
+
   all(): IterableIterator<WorkerRecord> {
     return this.#records.values();
   }

@@ -1,8 +1,10 @@
 /** One commit a turn, announced afterwards; a refusal takes the turn back; published state is spared the disk. */
 import { describe, expect, it } from 'vitest';
 import type { WorkerRecord } from '../../src/daemon/core/model.ts';
+import { Hub } from '../../src/daemon/hub.ts';
 import { Registry, type Transition } from '../../src/daemon/registry.ts';
 import { FakeClock, turns } from '../helpers/fake-clock.ts';
+import { FakePeer } from '../helpers/fake-peer.ts';
 import { FakeStore, silentLog } from '../helpers/fake-store.ts';
 import { at, fakeRun, fakeWorker, runIn } from '../helpers/fake-worker.ts';
 
@@ -27,6 +29,44 @@ const setUp = (records: readonly WorkerRecord[] = []) => {
 const published = (worker: WorkerRecord, counter: number): WorkerRecord => ({
   ...worker,
   run: { ...(worker.run ?? fakeRun()), state: { counter }, stateAt: at, stateRevision: counter },
+});
+
+describe('what was announced', () => {
+  it('is without what this turn has changed', async () => {
+    const { registry } = setUp([fakeWorker({ name: 'a' }), fakeWorker({ name: 'b' })]);
+    registry.update('a', fakeWorker({ name: 'a', enabled: true }));
+    registry.update('b', null);
+    registry.update('c', fakeWorker({ name: 'c' }));
+    expect(registry.announced('a')?.enabled).toBe(false);
+    expect(registry.announced('c')).toBe(null);
+    expect(registry.announcedNames()).toEqual(['a', 'b']);
+    await registry.committed();
+    expect(registry.announced('a')?.enabled).toBe(true);
+    expect(registry.announcedNames()).toEqual(['a', 'c']);
+  });
+
+  it('is what a snapshot shows, so that no change is told before, or after, it was made', async () => {
+    const peer = new FakePeer();
+    const { registry, told } = setUp([fakeWorker({ name: 'a', run: runIn('running'), generation: 1 })]);
+    const hub = new Hub({
+      epoch: 'e',
+      now: () => 0,
+      names: () => registry.announcedNames(),
+      get: (name) => registry.announced(name),
+    });
+    const worker = registry.get('a');
+    if (worker === null) throw new Error('no worker');
+    registry.update('a', { ...worker, enabled: true });
+    registry.update('a', { ...worker, enabled: true, generation: 2 });
+    hub.subscribe({ peer, names: null, types: null }).start();
+    await registry.committed();
+    for (const transitions of told) hub.announce(transitions);
+    expect(peer.events().map(({ type, generation }) => `${type} ${generation}`)).toEqual([
+      'snapshot 1',
+      'phase 1',
+      'phase 2',
+    ]);
+  });
 });
 
 describe('a turn', () => {
