@@ -247,9 +247,10 @@ export class Daemon {
       this.#hosts.endIdle();
       // A registry that was lost cannot say; a shim that holds runs can.
       if (cold && !(this.#newRegistry && this.#adoption.metRuns)) this.#startEnabled();
+      const listensAt = Date.now();
       await this.#listener.listen();
       log.info({ daemon: process.pid, socket: places.socket, home: places.home }, 'ready');
-      endHandover(places.socket);
+      endHandover(places.socket, listensAt);
       onReady();
       serviceManager.ready(this.#statusText());
       void this.#findLeftovers();

@@ -69,8 +69,8 @@ export const replacedBy = (socket: string): 'us' | 'another' | null => {
   return handover.pid === process.pid ? 'us' : 'another';
 };
 
-/** The next daemon listens. */
-export const endHandover = (socket: string): void => {
+/** The next daemon listens, since that moment and no earlier: by it clients tell which of both they had reached. */
+export const endHandover = (socket: string, untilAt: number): void => {
   const handover = readHandover(socket);
-  if (handover !== null && handover.untilAt > Date.now()) writeHandover(socket, { ...handover, untilAt: Date.now() });
+  if (handover !== null && handover.untilAt > untilAt) writeHandover(socket, { ...handover, untilAt });
 };

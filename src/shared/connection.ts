@@ -183,9 +183,12 @@ export class Connection {
     else if (this.#subscribing > 0) this.#unclaimed.push(event);
   }
 
-  /** It ended because the daemon was replaced: what was not answered was not done. */
+  /**
+   * It ended because the daemon was replaced: what was not answered was not done. Also where it was opened when the
+   * replacement had begun: the daemon that goes still listens until everything else is answered.
+   */
   get wasReplaced(): boolean {
-    return (readHandover(this.#path)?.at ?? 0) >= this.#openedAt;
+    return (readHandover(this.#path)?.untilAt ?? 0) > this.#openedAt;
   }
 
   close(why: string): void {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { connect } from '../../src/shared/client.ts';
 import { WorkerdError } from '../../src/shared/errors.ts';
+import { startTimeOf, writeHandover } from '../../src/shared/handover.ts';
 import type { WorkerEvent } from '../../src/shared/protocol.ts';
 import { cli } from './cli.ts';
 import { makeHome, startFakeDaemon } from './fake-daemon.ts';
@@ -248,6 +249,42 @@ describe('the client', () => {
       if (event.type === 'snapshot') break;
     }
     expect(seen.map(({ type }) => type)).toEqual(['gap', 'snapshot']);
+  });
+
+  describe('what may not be asked twice', () => {
+    /** A daemon that hears one `send` and cuts the line, the first time. */
+    const cutsOnce = async () => {
+      let heard = 0;
+      const daemon = await serve({
+        send: () => {
+          heard += 1;
+          if (heard > 1) return { worker: makeView({ name: 'web' }) };
+          daemon.cut();
+          return new Promise(() => {});
+        },
+      });
+      return daemon;
+    };
+    const note = (socket: string, from: number, to: number) => {
+      const [at, untilAt] = [Date.now() + from, Date.now() + to];
+      writeHandover(socket, { pid: process.pid, startTime: startTimeOf(process.pid) ?? 0, at, untilAt });
+    };
+
+    test('is asked again of the next daemon by who had reached one that was on its way out', async () => {
+      const daemon = await cutsOnce();
+      note(daemon.socket, -100, 15_000);
+      await using client = await connect({ home: daemon.home });
+      await client.call('send', { name: 'web', text: 'x' });
+      expect(daemon.calls).toHaveLength(2);
+    });
+
+    test('is not asked again where the daemon had long been replaced when it was lost', async () => {
+      const daemon = await cutsOnce();
+      note(daemon.socket, -100, -1);
+      await using client = await connect({ home: daemon.home });
+      await expect(client.call('send', { name: 'web', text: 'x' })).rejects.toThrow('lost');
+      expect(daemon.calls).toHaveLength(1);
+    });
   });
 
   test('where it is not to be opened anew, a lost connection ends calls and watches with a WorkerdError', async () => {

@@ -22,6 +22,8 @@ export interface FakeDaemon {
   readonly hellos: Record<string, unknown>[];
   /** How many writes the clients' bytes came in, for each connection. */
   readonly writes: number[];
+  /** Cuts every connection. */
+  cut(): void;
   close(): Promise<void>;
 }
 
@@ -68,14 +70,18 @@ export const startFakeDaemon = async (methods: Readonly<Record<string, Answer>>)
     const peer: Peer<Session> = new Peer<Session>({ socket: connection, gate, session });
   });
   await new Promise<void>((resolve) => server.listen(socket, resolve));
+  const cut = () => {
+    for (const connection of sockets) connection.destroy();
+  };
   return {
     home,
     socket,
     calls,
     hellos,
     writes,
+    cut,
     close: async () => {
-      for (const connection of sockets) connection.destroy();
+      cut();
       await new Promise<void>((resolve) => server.close(() => resolve()));
       remove();
     },

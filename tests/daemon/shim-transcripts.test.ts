@@ -51,8 +51,10 @@ const spawn: Members<SpawnParams> = {
   host: true,
   launch: true,
 };
+/** Added within version 1, and unknown to the shims that were recorded. */
+type Added = 'kept';
 const methods: {
-  readonly [M in ShimMethod]: {
+  readonly [M in Exclude<ShimMethod, Added>]: {
     readonly params: Members<ShimMethods[M]['params']>;
     readonly result: Members<ShimMethods[M]['result']>;
   };
