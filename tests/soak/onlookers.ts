@@ -94,6 +94,9 @@ export const watchAll = async (caller: LibraryCaller, check: OrderCheck, signal:
   for await (const event of caller.client.watch({}, { signal })) check.see(event);
 };
 
+/** What a module that threw has on stderr after its lines. */
+const isThrown = (line: string): boolean => line === 'Error: as it was told' || /^ {4}at /.test(line);
+
 /** Follows one worker's log from its beginning: each line once, in order, of every run there is. */
 export class Follower {
   readonly name: string;
@@ -128,7 +131,7 @@ export class Follower {
     if (generation < this.#newest) this.#problem(`generation ${generation} after ${this.#newest}`);
     this.#newest = Math.max(this.#newest, generation);
     // A kill may cut the last line.
-    if (partial) return;
+    if (partial || isThrown(line)) return;
     const number = Number(line.split(' ')[1]);
     const key = `${generation} ${stream}`;
     const place = this.#places.get(key);
