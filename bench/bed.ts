@@ -54,9 +54,14 @@ export class Bed {
 
   static async make(): Promise<Bed> {
     const bed = new Bed();
-    await timeProgram([process.execPath, daemon, 'start', '--detach'], bed.env);
+    await bed.start();
     bed.client = await connect({ home: bed.home });
     return bed;
+  }
+
+  /** Returns when the daemon answers. */
+  start(): Promise<number> {
+    return timeProgram([process.execPath, daemon, 'start', '--detach'], this.env);
   }
 
   /** argv of a worker whose first act is a word on the FIFO. */

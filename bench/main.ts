@@ -10,6 +10,7 @@ const suites = {
   'fan-out': () => import('./fan-out.ts'),
   rpc: () => import('./rpc.ts'),
   many: () => import('./many.ts'),
+  recovery: () => import('./recovery.ts'),
   idle: () => import('./idle.ts'),
 } as const;
 type SuiteName = keyof typeof suites;
