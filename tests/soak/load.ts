@@ -55,8 +55,9 @@ export const load = async ({ minutes, seed, bars }: PartOptions): Promise<void> 
     callers.push(caller);
     watchers.push(watchAll(caller, new OrderCheck(`watcher ${index}`, books), ended.signal));
   }
+  /** Its newest run, which is over: of those before, the files are gone. */
   const check = async (name: string) => {
-    const { runs } = await client.call('history', { name, limit: 100 });
+    const { runs } = await client.call('history', { name, limit: 1 });
     const context = { books, files, logs: `${box.home}/logs` };
     checkRuns(
       { name, history: runs, kindOf: () => 'command', published: new Map(), aliveGeneration: null, dropsLogs: true },
