@@ -3,7 +3,7 @@
  * order it was committed (subscription.ts says what becomes of one that does not keep up); one that was away for a
  * moment hears what it missed.
  */
-import type { WorkerRecord } from './core/model.ts';
+import { isOpen, type WorkerRecord } from './core/model.ts';
 import { isOver, phaseOf, timestamp, viewOf } from './core/view.ts';
 import { RecentEvents } from './recent-events.ts';
 import type { Transition } from './registry.ts';
@@ -184,7 +184,9 @@ export const changesOf = ({ before, after }: Transition): readonly Change[] => {
   if (after === null) return [{ type: 'removed', body: () => ({}) }];
   const changes: Change[] = [];
   if (before === null || phaseMatters(before, after)) {
-    changes.push({ type: 'phase', body: () => ({ worker: viewOf(after) }) });
+    // Of a run that is over its end is told, not that the next one is wanted: that is told when there is one.
+    const body = () => ({ worker: isBetweenRuns(after) ? { ...viewOf(after), phase: after.settled } : viewOf(after) });
+    changes.push({ type: 'phase', body });
   }
   const run = after.run;
   const was = before?.run?.id === run?.id ? (before?.run ?? null) : null;
@@ -205,4 +207,11 @@ const phaseMatters = (before: WorkerRecord, after: WorkerRecord): boolean =>
   before.spec !== after.spec ||
   before.leftovers.length !== after.leftovers.length ||
   before.backoff?.untilAt !== after.backoff?.untilAt ||
-  phaseOf(before) !== phaseOf(after);
+  toldPhase(before) !== toldPhase(after);
+
+/** A newer run is wanted, and has not been ordered yet. */
+const isBetweenRuns = (worker: WorkerRecord): boolean =>
+  worker.run !== null && !isOpen(worker.run) && phaseOf(worker) === 'starting';
+
+const toldPhase = (worker: WorkerRecord): WorkerRecord['settled'] | ReturnType<typeof phaseOf> =>
+  isBetweenRuns(worker) ? worker.settled : phaseOf(worker);

@@ -47,7 +47,8 @@ export const versionOf = (db: DatabaseSync, migrations: Migrations = shipped): n
   if (version > newest) {
     throw new WorkerdError(
       'internal',
-      `the registry is of version ${version}, this workerd knows up to ${newest}: it was written by a newer one. ` +
+      `the registry ${db.location() ?? ''} is of version ${version}, this workerd knows up to ${newest}: ` +
+        'it was written by a newer one. ' +
         'Run that one, or choose another --home',
     );
   }

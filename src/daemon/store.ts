@@ -28,8 +28,9 @@ export const isDamage = (error: unknown): boolean =>
 /** Open, of this version, and read through: a page that is missing would otherwise be met in the middle of a verb. */
 const openSound = (path: string): DatabaseSync => {
   const db = new DatabaseSync(path, { timeout: 5000 });
+  // Refused, it is left open until the process ends: closing would write its log back into the newer daemon's file.
+  versionOf(db);
   try {
-    versionOf(db);
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;');
     const { quick_check: said } = db.prepare('PRAGMA quick_check(1)').get() ?? {};
     if (said !== 'ok') throw new Damage(`the registry ${path} is damaged: ${String(said)}`);

@@ -23,6 +23,7 @@ const typesOf = (before: WorkerRecord | null, after: WorkerRecord | null): reado
   changesOf(move(before, after)).map(({ type }) => type);
 
 describe('changesOf', () => {
+  const again = { want: 'up', atLeast: 2 } as const;
   const ordered = fakeWorker({ intent: up, run: runIn('ordered') });
   const spawned = fakeWorker({ intent: up, run: runIn('spawned') });
   const ended = fakeWorker({ intent: up, run: runIn('ended') });
@@ -55,6 +56,13 @@ describe('changesOf', () => {
     ],
     ['a new generation', running(), second, ['phase']],
     ['a new generation that has published', running(), withState(second, 1), ['phase']],
+    ['a stopped one is wanted again: not told before there is a run', closed, { ...closed, intent: again }, []],
+    [
+      'its run is over and the next one wanted: its end',
+      running({ intent: again }),
+      { ...closed, intent: again },
+      ['phase'],
+    ],
     ['it is enabled', running(), running({ enabled: true }), ['phase']],
     ['leftovers are found', closed, { ...closed, leftovers: [{ pid: 5, startTime: 1, command: 'x' }] }, ['phase']],
     [

@@ -17,7 +17,7 @@ export const settle = (worker: WorkerRecord, closing: Closing): WorkerRecord => 
   if (run === null) return closed;
   if (intent.want === 'down') return { ...closed, settled: 'stopped', reason: null, backoff: null };
   // Somebody asked for a newer run already: the plan starts it.
-  if (run.generation < intent.atLeast) return { ...closed, backoff: null };
+  if (run.generation < intent.atLeast) return { ...closed, settled: 'stopped', reason: null, backoff: null };
   const verdict = afterRun(
     {
       policy: worker.spec.restart.policy,

@@ -71,7 +71,7 @@ describe('the registry of a newer daemon', () => {
     expect(Object.keys(before)).toContain('registry.db');
     try {
       const words = new RegExp(
-        `^workerd: (cannot start the daemon: )?the registry is of version ${own + 1}, .* up to ${own}:.*newer.*--home`,
+        `^workerd: (cannot start the daemon: )?the registry .*registry\\.db is of version ${own + 1}, .* up to ${own}:.*newer.*--home`,
       );
       for (const args of [['start'], ['start', '--detach'], ['start', '--external-shim']]) {
         const { code, stderr } = await box.workerd(args);
