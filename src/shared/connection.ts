@@ -39,7 +39,7 @@ export const openSocket = async (path: string, signal: AbortSignal | undefined):
       signal?.throwIfAborted();
       const code = (error as NodeJS.ErrnoException).code;
       if (code === 'EACCES' || code === 'EPERM') throw unreachable(path, 'permission denied');
-      if ((code === 'ECONNREFUSED' || code === 'ENOENT') && isHandingOver(path) !== null) {
+      if ((code === 'ECONNREFUSED' || code === 'ENOENT') && mayBeReplaced(path)) {
         await pause(10 + Math.random() * 20, signal);
         continue;
       }
@@ -51,6 +51,16 @@ export const openSocket = async (path: string, signal: AbortSignal | undefined):
       await pause(5 + Math.random() * 45, signal);
     }
   }
+};
+
+/**
+ * A daemon is being replaced, or has been a moment ago: the next one may have begun to listen, and said so, between our
+ * finding no socket and our reading of the note.
+ */
+const mayBeReplaced = (path: string): boolean => {
+  if (isHandingOver(path) !== null) return true;
+  const sinceMs = Date.now() - (readHandover(path)?.untilAt ?? 0);
+  return sinceMs >= 0 && sinceMs < 1000;
 };
 
 const openOnce = (path: string, signal: AbortSignal | undefined): Promise<Socket> =>

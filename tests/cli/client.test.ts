@@ -251,6 +251,23 @@ describe('the client', () => {
     expect(seen.map(({ type }) => type)).toEqual(['gap', 'snapshot']);
   });
 
+  test('a socket that was missing is looked for again where the next daemon has just said that it listens', async () => {
+    const place = home();
+    const path = join(place, 'workerd.sock');
+    // Not there when it is looked for, and the note of the replacement says already that it is over.
+    const now = Date.now();
+    writeHandover(path, { pid: process.pid, startTime: startTimeOf(process.pid) ?? 0, at: now - 200, untilAt: now });
+    const connecting = connect({ home: place });
+    const server = createServer((socket) => cleanUp.push(() => socket.destroy()));
+    setTimeout(() => void listen(server, path), 100);
+    const client = await connecting;
+    cleanUp.push(() => client.close());
+    // Long over, it is as without it.
+    const other = home();
+    writeHandover(join(other, 'workerd.sock'), { pid: process.pid, startTime: 0, at: now - 9000, untilAt: now - 8000 });
+    await expect(connect({ home: other })).rejects.toThrow('no socket');
+  });
+
   describe('what may not be asked twice', () => {
     /** A daemon that hears one `send` and cuts the line, the first time. */
     const cutsOnce = async () => {
