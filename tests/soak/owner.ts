@@ -348,6 +348,8 @@ export class Owner {
     }
     this.exists = true;
     this.definitions = [definition];
+    // It had ended by itself: the new policy is not for that run.
+    if (!isAlive(outcome.result.worker.phase)) this.up = false;
   }
 
   async #wait(): Promise<void> {
