@@ -11,6 +11,8 @@ const suites = {
   rpc: () => import('./rpc.ts'),
   many: () => import('./many.ts'),
   recovery: () => import('./recovery.ts'),
+  'log-write': () => import('./log-write.ts'),
+  'log-read': () => import('./log-read.ts'),
   idle: () => import('./idle.ts'),
 } as const;
 type SuiteName = keyof typeof suites;

@@ -1,5 +1,5 @@
 /** What a process has used, from /proc. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 export interface Activity {
   /** On a CPU, in ms, by the scheduler's own clock. */
@@ -43,3 +43,20 @@ export const pidsOf = (home: string): readonly number[] =>
         return false;
       }
     });
+
+const statusKib = (pids: readonly number[], member: string): number =>
+  pids.reduce(
+    (sum, pid) =>
+      sum + Number(new RegExp(`^${member}:\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]),
+    0,
+  );
+
+/** Memory that these processes have in RAM now, in KiB. */
+export const residentKib = (pids: readonly number[]): number => statusKib(pids, 'VmRSS');
+
+/** The most they had since `forgetPeaks`, in KiB. */
+export const peakKib = (pids: readonly number[]): number => statusKib(pids, 'VmHWM');
+
+export const forgetPeaks = (pids: readonly number[]): void => {
+  for (const pid of pids) writeFileSync(`/proc/${pid}/clear_refs`, '5');
+};
