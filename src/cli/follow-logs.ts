@@ -1,9 +1,9 @@
 /** `logs -f`: the last lines, then what is written from now on, of this run and of those that follow it. */
 
-import { followChunks, followLines } from '../shared/log-follow.ts';
-import type { LogLine } from '../shared/log-reader.ts';
+import { followBlocks, followChunks } from '../shared/log-follow.ts';
+import { type LogBlock, linesIn } from '../shared/log-lines.ts';
 import { tailLines } from '../shared/tail.ts';
-import { type LogQuery, matches } from './commands/logs.ts';
+import { asBlock, type LogQuery, matches } from './commands/logs.ts';
 import type { Context } from './context.ts';
 import { explainDenied, RunTracker } from './log-source.ts';
 import type { LogPrinter } from './render/log.ts';
@@ -48,8 +48,10 @@ const followOne = async (context: Context, source: Source, { query, printer, sig
     lost.reject(error);
     tracker.finish();
   });
-  const show = (lines: Iterable<LogLine>) => {
-    for (const line of lines) if (matches(line, query.grep)) printer.line(name, line);
+  const show = (blocks: Iterable<LogBlock>) => {
+    if (query.grep === null) for (const block of blocks) printer.print(name, block);
+    else for (const line of linesIn(blocks)) if (matches(line, query.grep)) printer.print(name, asBlock(line));
+    printer.flush();
   };
   const { streams, since } = query;
   const raw = query.format === 'raw' && query.grep === null;
@@ -57,10 +59,10 @@ const followOne = async (context: Context, source: Source, { query, printer, sig
     // A worker that has not run yet: its first run is the one to follow.
     let generation: number | null = source.generation === 0 ? 1 : source.generation;
     const tail = tailLines(directory, query.count, { generation, since, streams, follow: true });
-    show(tail.lines);
+    show(tail.lines.map(asBlock));
     let from = tail.cursor?.offset ?? 0;
     let unfinished: typeof tail.unfinished | undefined = tail.unfinished;
-    if (raw) for (const line of tail.unfinished.flush()) printer.line(name, line);
+    if (raw) show(tail.unfinished.flushBlocks());
     for (let first = true; generation !== null; first = false) {
       if (!first) printer.mark(name, generation);
       const options = { from, streams, signal, ended: tracker.ended(generation) };
@@ -70,7 +72,7 @@ const followOne = async (context: Context, source: Source, { query, printer, sig
         }
       } else {
         const own = unfinished === undefined ? {} : { unfinished };
-        for await (const lines of followLines(directory, generation, { ...options, ...own })) show(lines);
+        for await (const blocks of followBlocks(directory, generation, { ...options, ...own })) show(blocks);
       }
       generation = query.generation === null ? await tracker.after(generation, signal) : null;
       from = 0;

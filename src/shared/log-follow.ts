@@ -4,8 +4,8 @@ import { DirectoryNotices } from './directory-notices.ts';
 import { closeSegment, type LogStream, type OpenSegment } from './log-file.ts';
 import {
   LineAssembler,
+  type LogBlock,
   type LogChunk,
-  type LogLine,
   SegmentReader,
   segmentAfter,
   segmentAt,
@@ -115,16 +115,16 @@ function* batches(chunks: Iterable<LogChunk>, signal: AbortSignal): Generator<re
 }
 
 /** As `followChunks`, in lines; unfinished ones are held until they are, or until the run has ended. */
-export async function* followLines(
+export async function* followBlocks(
   directory: string,
   generation: number,
   options: FollowOptions & { readonly unfinished?: LineAssembler },
-): AsyncGenerator<readonly LogLine[]> {
+): AsyncGenerator<readonly LogBlock[]> {
   const assembler = options.unfinished ?? new LineAssembler();
   for await (const chunks of followChunks(directory, generation, options)) {
-    const lines = chunks.flatMap((chunk) => [...assembler.push(chunk)]);
-    if (lines.length > 0) yield lines;
+    const blocks = chunks.flatMap((chunk) => [...assembler.pushBlocks(chunk)]);
+    if (blocks.length > 0) yield blocks;
   }
-  const rest = [...assembler.flush()];
+  const rest = [...assembler.flushBlocks()];
   if (rest.length > 0 && !options.signal.aborted) yield rest;
 }

@@ -1,6 +1,9 @@
 /**
  * From pieces of a worker's output to lines: put together per stream, so that what stdout and stderr write at once is
  * not glued. Bytes in, bytes out; holds at most 64 KiB of an unfinished line a stream.
+ *
+ * Lines that came in one piece stay together in a block: most readers want their bytes, and a step for each line would
+ * cost them ten times as much.
  */
 import type { LogStream } from './log-file.ts';
 
@@ -14,17 +17,22 @@ export interface LogChunk {
   readonly offset: number;
 }
 
-export interface LogLine {
-  /** When its end was read. */
+export interface LogBlock {
+  /** When it was read; of a line, when its end was. */
   readonly at: number;
   readonly stream: LogStream;
-  /** Without its newline. */
-  readonly line: Buffer;
-  /** No newline was seen (yet): the run ended so, or the line is longer than 64 KiB and goes on. */
+  /** Whole lines, each with its newline; or a piece of one, without. */
+  readonly bytes: Buffer;
+  /** A piece of one line: no newline was seen (yet), as the run ended so, or it is longer than 64 KiB and goes on. */
   readonly partial: boolean;
   readonly generation: number;
-  /** Offset of what follows it in the run's output: after its newline, where it has one. */
+  /** Offset of what follows it in the run's output. */
   readonly end: number;
+}
+
+export interface LogLine extends Omit<LogBlock, 'bytes'> {
+  /** Without its newline. */
+  readonly line: Buffer;
 }
 
 export const maxLineBytes = 64 * 1024;
@@ -45,37 +53,49 @@ export class LineAssembler {
     return this.#held.get(stream)?.start ?? null;
   }
 
-  *push(chunk: LogChunk): Generator<LogLine> {
+  push(chunk: LogChunk): Generator<LogLine> {
+    return linesIn(this.pushBlocks(chunk));
+  }
+
+  /** The unfinished lines, once nothing more will come. */
+  flush(): Generator<LogLine> {
+    return linesIn(this.flushBlocks());
+  }
+
+  *pushBlocks(chunk: LogChunk): Generator<LogBlock> {
     const { bytes, stream } = chunk;
-    let newline = -1;
     for (let start = 0; start < bytes.length; ) {
-      if (newline < start) newline = bytes.indexOf(0x0a, start);
-      if (newline === -1) newline = Infinity;
-      const end = Math.min(newline, bytes.length);
       const room = maxLineBytes - (this.#held.get(stream)?.bytes ?? 0);
-      if (end - start > room) {
+      const whole = room === maxLineBytes ? wholeLines(bytes, start) : start;
+      if (whole > start) {
+        yield blockOf(chunk, bytes.subarray(start, whole), false, chunk.offset + whole);
+        start = whole;
+        continue;
+      }
+      // One line: its end, if it was begun before; or one that does not end in this piece, or is too long.
+      const newline = bytes.subarray(start, start + room + 1).indexOf(0x0a);
+      if (newline !== -1) {
+        const end = start + newline + 1;
+        yield blockOf(chunk, this.#take(stream, bytes.subarray(start, end)), false, chunk.offset + end);
+        start = end;
+      } else if (bytes.length - start <= room) {
+        this.#hold(chunk, bytes.subarray(start), chunk.offset + start);
+        return;
+      } else {
         const piece = this.#take(stream, bytes.subarray(start, start + room));
         const whole = characterEnd(piece);
         start += room;
         const end = chunk.offset + start - (piece.length - whole);
         if (whole < piece.length) this.#hold(chunk, piece.subarray(whole), end);
-        yield lineOf(chunk, piece.subarray(0, whole), true, end);
-      } else if (newline === Infinity) {
-        this.#hold(chunk, bytes.subarray(start), chunk.offset + start);
-        return;
-      } else {
-        const line = this.#take(stream, bytes.subarray(start, end));
-        start = end + 1;
-        yield lineOf(chunk, line, false, chunk.offset + start);
+        yield blockOf(chunk, piece.subarray(0, whole), true, end);
       }
     }
   }
 
-  /** The unfinished lines, once nothing more will come. */
-  *flush(): Generator<LogLine> {
+  *flushBlocks(): Generator<LogBlock> {
     const held = [...this.#held.values()].sort((a, b) => a.last.at - b.last.at);
     for (const { last } of held) {
-      yield lineOf(last, this.#take(last.stream, Buffer.alloc(0)), true, last.offset + last.bytes.length);
+      yield blockOf(last, this.#take(last.stream, Buffer.alloc(0)), true, last.offset + last.bytes.length);
     }
   }
 
@@ -99,14 +119,41 @@ export class LineAssembler {
   }
 }
 
-const lineOf = ({ at, stream, generation }: LogChunk, line: Buffer, partial: boolean, end: number): LogLine => ({
+const blockOf = ({ at, stream, generation }: LogChunk, bytes: Buffer, partial: boolean, end: number): LogBlock => ({
   at,
   stream,
-  line,
+  bytes,
   partial,
   generation,
   end,
 });
+
+/** Each line of these blocks by itself. */
+export function* linesIn(blocks: Iterable<LogBlock>): Generator<LogLine> {
+  for (const { bytes, ...block } of blocks) {
+    if (block.partial) yield { ...block, line: bytes };
+    else {
+      for (let start = 0; start < bytes.length; ) {
+        const newline = bytes.indexOf(0x0a, start);
+        const end = block.end - bytes.length + newline + 1;
+        yield { ...block, line: bytes.subarray(start, newline), end };
+        start = newline + 1;
+      }
+    }
+  }
+}
+
+/** Where the whole lines end that begin at `start`, up to the first that is too long; `start` if there are none. */
+const wholeLines = (bytes: Buffer, start: number): number => {
+  let end = start;
+  while (end < bytes.length) {
+    // No line begun here is too long if there is a newline within its bound: one look goes over many lines.
+    const newline = bytes.subarray(end, end + maxLineBytes + 1).lastIndexOf(0x0a);
+    if (newline === -1) break;
+    end += newline + 1;
+  }
+  return end;
+};
 
 /** How much of `bytes` does not end within a UTF-8 character. */
 const characterEnd = (bytes: Buffer): number => {

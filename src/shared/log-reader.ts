@@ -19,9 +19,9 @@ import {
   pointBefore,
   readBytes,
 } from './log-file.ts';
-import { LineAssembler, type LogChunk, type LogLine } from './log-lines.ts';
+import { LineAssembler, type LogBlock, type LogChunk, type LogLine, linesIn } from './log-lines.ts';
 
-export { LineAssembler, type LogChunk, type LogLine, maxLineBytes } from './log-lines.ts';
+export { LineAssembler, type LogBlock, type LogChunk, type LogLine, linesIn, maxLineBytes } from './log-lines.ts';
 
 export interface ChunkOptions {
   /** Offset in the run's output to start from. */
@@ -244,11 +244,15 @@ const isOlder = (directory: string, generation: number): boolean =>
   (listGenerations(directory).at(-1) ?? generation) > generation;
 
 /** Lines of one run or of all, oldest first; the unfinished last ones of a run marked `partial`. */
-export function* readLines(directory: string, options: LineOptions = {}): Generator<LogLine> {
+export const readLines = (directory: string, options: LineOptions = {}): Generator<LogLine> =>
+  linesIn(readBlocks(directory, options));
+
+/** As `readLines`, lines that lie together as one. */
+export function* readBlocks(directory: string, options: LineOptions = {}): Generator<LogBlock> {
   const generations = options.generation === undefined ? listGenerations(directory) : [options.generation];
   for (const generation of generations) {
     const assembler = new LineAssembler();
-    for (const chunk of readChunks(directory, generation, options)) yield* assembler.push(chunk);
-    yield* assembler.flush();
+    for (const chunk of readChunks(directory, generation, options)) yield* assembler.pushBlocks(chunk);
+    yield* assembler.flushBlocks();
   }
 }

@@ -18,8 +18,8 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { RotatingLog } from '../../src/daemon/shim/rotating-log.ts';
 import { listSegments } from '../../src/shared/log-file.ts';
-import { followChunks, followLines } from '../../src/shared/log-follow.ts';
-import { type LogLine, readChunks, readLines } from '../../src/shared/log-reader.ts';
+import { followBlocks, followChunks } from '../../src/shared/log-follow.ts';
+import { type LogLine, linesIn, readChunks, readLines } from '../../src/shared/log-reader.ts';
 import { tailLines } from '../../src/shared/tail.ts';
 
 let directory: string;
@@ -218,7 +218,7 @@ describe('following', () => {
     const following = (async () => {
       const from = page.cursor?.offset ?? 0;
       const options = { from, unfinished: page.unfinished, signal: new AbortController().signal, ended: ended.signal };
-      for await (const lines of followLines(directory, 1, options)) found.push(...texts(lines));
+      for await (const blocks of followBlocks(directory, 1, options)) found.push(...texts(linesIn(blocks)));
     })();
     log.write('o', Buffer.from('line\n'));
     const expected = ['half line'];

@@ -1,7 +1,7 @@
 /** `workerctl logs`: what workers wrote, read from their files at disk speed. */
 import { WorkerdError } from '../../shared/errors.ts';
 import type { LogStream } from '../../shared/log-file.ts';
-import { type LogLine, readChunks, readLines } from '../../shared/log-reader.ts';
+import { type LogBlock, type LogLine, readBlocks, readChunks, readLines } from '../../shared/log-reader.ts';
 import { tailLines } from '../../shared/tail.ts';
 import type { WorkerView } from '../../shared/worker.ts';
 import type { Args } from '../args.ts';
@@ -123,10 +123,14 @@ const showLogs = async (context: Context, args: Args): Promise<number> => {
     copyBytes(context, first, query);
     return 0;
   }
-  for (const { name, line } of inOrder(
-    sources.map((source) => ({ name: source.name, lines: linesOf(source, query) })),
-  )) {
-    printer.line(name, line);
+  try {
+    const logs = sources.map((source) => ({
+      name: source.name,
+      blocks: blocksOf(source, query, sources.length === 1),
+    }));
+    for (const { name, block } of inOrder(logs)) printer.print(name, block);
+  } finally {
+    printer.flush();
   }
   return 0;
 };
@@ -151,18 +155,27 @@ const copyBytes = (context: Context, { name, directory, generation }: Source, qu
 };
 
 /** The last lines that are wanted; with `--grep` the last of those that match. */
-function* linesOf({ name, directory, generation }: Source, query: LogQuery): Generator<LogLine> {
+function* blocksOf({ name, directory, generation }: Source, query: LogQuery, alone: boolean): Generator<LogBlock> {
   if (generation === 0) return;
-  const { count, grep, since, until, streams } = query;
+  const { count, grep, since, until, streams, timestamps, format } = query;
+  // Neighbours in time are one block where nobody asks when each was written.
+  const merge = alone && !timestamps && (format === 'plain' || format === 'raw');
   const options = { generation, since, until, streams };
   try {
-    if (grep === null && Number.isFinite(count)) yield* tailLines(directory, count, options).lines;
-    else if (grep === null) yield* readLines(directory, options);
-    else yield* lastMatching(readLines(directory, options), grep, count);
+    if (grep === null && Number.isFinite(count)) yield* tailLines(directory, count, options).lines.map(asBlock);
+    else if (grep === null) yield* readBlocks(directory, { ...options, merge });
+    else for (const line of lastMatching(readLines(directory, options), grep, count)) yield asBlock(line);
   } catch (error) {
     throw explainDenied(error, name);
   }
 }
+
+/** A line by itself, as it is printed. */
+export const asBlock = ({ line, ...block }: LogLine): LogBlock => ({
+  ...block,
+  bytes: block.partial ? line : Buffer.concat([line, newline]),
+});
+const newline = Buffer.from('\n');
 
 export const matches = (line: LogLine, grep: RegExp | null): boolean =>
   grep === null || grep.test(line.line.toString('utf8'));
@@ -183,13 +196,13 @@ function* lastMatching(lines: Iterable<LogLine>, grep: RegExp, count: number): G
 
 interface Named {
   readonly name: string;
-  readonly lines: Iterable<LogLine>;
+  readonly blocks: Iterable<LogBlock>;
 }
 
 /** Several logs as one, by time; those of one worker stay in their order. */
-export function* inOrder(sources: readonly Named[]): Generator<{ readonly name: string; readonly line: LogLine }> {
-  const heads = sources.map(({ name, lines }) => {
-    const iterator = lines[Symbol.iterator]();
+export function* inOrder(sources: readonly Named[]): Generator<{ readonly name: string; readonly block: LogBlock }> {
+  const heads = sources.map(({ name, blocks }) => {
+    const iterator = blocks[Symbol.iterator]();
     return { name, iterator, next: iterator.next() };
   });
   for (;;) {
@@ -199,7 +212,7 @@ export function* inOrder(sources: readonly Named[]): Generator<{ readonly name: 
       if (first === null || first.next.done === true || head.next.value.at < first.next.value.at) first = head;
     }
     if (first === null || first.next.done === true) return;
-    yield { name: first.name, line: first.next.value };
+    yield { name: first.name, block: first.next.value };
     first.next = first.iterator.next();
   }
 }

@@ -1,9 +1,9 @@
-/** Lines of logs in the four formats. Writes them as they are given; decides nothing about which. */
-import type { LogLine } from '../../shared/log-reader.ts';
+/** Lines of logs in the four formats. Shows them as they are given; decides nothing about which. */
+import { type LogBlock, type LogLine, linesIn } from '../../shared/log-lines.ts';
 import type { LogEntry } from '../../shared/worker.ts';
 import type { Context } from '../context.ts';
 import { nameColour } from './style.ts';
-import { jsonText, pad, printable } from './text.ts';
+import { isPlain, jsonText, pad, printable } from './text.ts';
 
 export type LogFormat = 'plain' | 'raw' | 'cri' | 'json';
 
@@ -13,13 +13,16 @@ export interface PrinterOptions {
   readonly timestamps: boolean;
 }
 
-const newline = Buffer.from('\n');
+/** Written to the terminal or the pipe at a time, about: a call for each line would cost more than the line. */
+const writeBytes = 64 * 1024;
 
 export class LogPrinter {
   readonly #context: Context;
   readonly #format: LogFormat;
   readonly #timestamps: boolean;
   readonly #prefixes = new Map<string, string>();
+  #pending: (string | Buffer)[] = [];
+  #pendingBytes = 0;
 
   constructor(context: Context, { names, format, timestamps }: PrinterOptions) {
     this.#context = context;
@@ -32,23 +35,26 @@ export class LogPrinter {
     }
   }
 
-  line(name: string, line: LogLine): void {
-    const { stdout } = this.#context.io;
+  /** Shown with the next `flush` at the latest. */
+  print(name: string, block: LogBlock): void {
     switch (this.#format) {
       case 'raw':
-        stdout.write(line.partial ? line.line : Buffer.concat([line.line, newline]));
+        this.#put(block.bytes);
         return;
       case 'json':
-        stdout.write(`${jsonText(entryOf(name, line))}\n`);
+        for (const line of linesIn([block])) this.#put(`${jsonText(entryOf(name, line))}\n`);
         return;
       case 'cri':
         // Byte for byte for whoever ships it; a terminal is no shipper.
-        if (stdout.isTty) stdout.write(`${criPrefix(line)}${this.#plainText(line)}\n`);
-        else stdout.write(Buffer.concat([Buffer.from(criPrefix(line)), line.line, newline]));
+        if (this.#context.io.stdout.isTty) this.#put(prefixed(criPrefix(block), this.#text(block)));
+        else this.#put(Buffer.from(prefixed(criPrefix(block), ended(block, block.bytes.toString('latin1'))), 'latin1'));
         return;
-      case 'plain':
-        stdout.write(`${this.#prefixes.get(name) ?? ''}${this.#plain(line)}\n`);
+      case 'plain': {
+        const prefix = this.#prefixOf(name, block);
+        if (prefix === '' && !block.partial && isPlain(block.bytes)) this.#put(block.bytes);
+        else this.#put(prefixed(prefix, this.#text(block)));
         return;
+      }
       default:
         this.#format satisfies never;
     }
@@ -58,20 +64,50 @@ export class LogPrinter {
   mark(name: string, generation: number): void {
     if (this.#format !== 'plain' || this.#context.quiet) return;
     const { style } = this.#context;
-    this.#context.line(`${this.#prefixes.get(name) ?? ''}${style.paint('dim', `--- run ${generation} started ---`)}`);
+    this.#put(`${this.#prefixes.get(name) ?? ''}${style.paint('dim', `--- run ${generation} started ---`)}\n`);
+    this.flush();
   }
 
-  #plainText({ line }: LogLine): string {
-    return printable(line.toString('utf8').replace(/\r$/, ''), { colours: this.#context.style.colours });
+  flush(): void {
+    const pending = this.#pending;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    const { stdout } = this.#context.io;
+    if (pending.length === 0) return;
+    if (pending.every((part) => typeof part === 'string')) stdout.write(pending.join(''));
+    else stdout.write(Buffer.concat(pending.map((part) => (typeof part === 'string' ? Buffer.from(part) : part))));
   }
 
-  #plain(line: LogLine): string {
-    const { style } = this.#context;
-    const { at } = line;
-    const text = this.#plainText(line);
-    return this.#timestamps ? `${style.paint('dim', timeOf(at))} ${text}` : text;
+  #put(part: string | Buffer): void {
+    this.#pending.push(part);
+    this.#pendingBytes += part.length;
+    if (this.#pendingBytes >= writeBytes) this.flush();
+  }
+
+  #prefixOf(name: string, { at }: LogBlock): string {
+    const prefix = this.#prefixes.get(name) ?? '';
+    return this.#timestamps ? `${prefix}${this.#context.style.paint('dim', timeOf(at))} ` : prefix;
+  }
+
+  /** Lines that no terminal takes for more than text, each with its newline. */
+  #text(block: LogBlock): string {
+    if (isPlain(block.bytes)) return ended(block, block.bytes.toString('latin1'));
+    const { colours } = this.#context.style;
+    let text = block.bytes.toString('utf8');
+    if (text.includes('\r')) text = text.replace(/\r(?=\n|$)/g, '');
+    // A line that begins a colour ends it: the next one may be another worker's.
+    const own = colours && text.includes('\x1b');
+    const shown = own ? text.replace(/[^\n]+/g, (line) => printable(line, { colours })) : printable(text);
+    return ended(block, shown);
   }
 }
+
+/** The text of a block as lines. */
+const ended = ({ partial }: LogBlock, text: string): string => (partial ? `${text}\n` : text);
+
+/** Each line of the text with this before it. */
+const prefixed = (prefix: string, text: string): string =>
+  prefix === '' ? text : `${prefix}${text.slice(0, -1).replaceAll('\n', () => `\n${prefix}`)}\n`;
 
 const timeOf = (at: number): string => new Date(at).toISOString();
 
@@ -85,5 +121,5 @@ export const entryOf = (name: string, { generation, at, stream, line, partial }:
 });
 
 /** As the kubelet writes them: `2016-10-06T00:17:09.669794202Z stdout F text`, P where the line goes on. */
-export const criPrefix = ({ at, stream, partial }: Pick<LogLine, 'at' | 'stream' | 'partial'>): string =>
+export const criPrefix = ({ at, stream, partial }: Pick<LogBlock, 'at' | 'stream' | 'partial'>): string =>
   `${timeOf(at).replace('Z', '000000Z')} ${stream} ${partial ? 'P' : 'F'} `;

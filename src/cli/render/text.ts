@@ -5,7 +5,7 @@
 import { printable } from '../../shared/printable.ts';
 import type { Exit, Json } from '../../shared/worker.ts';
 
-export { jsonText, printable } from '../../shared/printable.ts';
+export { isPlain, jsonText, printable } from '../../shared/printable.ts';
 
 /** As `printable`, for a cell: one line, whatever was in it. */
 export const oneLine = (text: string): string => printable(text.replace(/[\n\t]/g, ' '));
@@ -30,7 +30,7 @@ const colours = /\x1b\[[0-9;:]*m/g;
 const isAscii = (text: string): boolean => /^[\x20-\x7e]*$/.test(text);
 
 /** One column for certain, and met in every table: asked before the properties of Unicode, which cost more. */
-const isPlain = (code: number): boolean =>
+const isNarrow = (code: number): boolean =>
   (code >= 0x20 && code < 0x300) ||
   (code >= 0x2010 && code <= 0x2027) ||
   (code >= 0x2190 && code <= 0x21ff) ||
@@ -50,7 +50,7 @@ const measure = (text: string, room: number): { readonly end: number; readonly w
     const code = text.codePointAt(end) ?? 0;
     const length = code > 0xffff ? 2 : 1;
     // What a joiner ties to the one before it adds nothing.
-    const columns = joined ? 0 : isPlain(code) ? 1 : columnsOf(text.slice(end, end + length));
+    const columns = joined ? 0 : isNarrow(code) ? 1 : columnsOf(text.slice(end, end + length));
     if (width + columns > room) break;
     width += columns;
     end += length;
