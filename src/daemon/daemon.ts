@@ -2,7 +2,7 @@
  * One life of the control plane: builds every part, wires them, serves until told to end, and ends in order.
  * Everything it needs of the process it lives in is handed to it; `main.ts` does that.
  */
-import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { WorkerdError } from '../shared/errors.ts';
 import { Gate } from '../shared/gate.ts';
@@ -31,6 +31,7 @@ import { Listener } from './server.ts';
 import type { ServiceManager } from './service-manager.ts';
 import { ShimLink } from './shim-link.ts';
 import type { SqliteStore } from './store.ts';
+import { Surroundings } from './surroundings.ts';
 import { Sweeper } from './sweeper.ts';
 import { nonce, systemClock } from './system.ts';
 import { UsageReader } from './usage.ts';
@@ -77,6 +78,7 @@ export class Daemon {
   readonly #verbs: Verbs;
   readonly #listener: Listener;
   readonly #replacement: Replacement;
+  readonly #surroundings: Surroundings;
   #replacing: Promise<void> | null = null;
   readonly #processes = new LinuxProcessTable();
   #ended: (ending: Ending) => void = () => {};
@@ -107,8 +109,10 @@ export class Daemon {
         this.#hub.announce(transitions);
         this.#showStatus();
       },
+      onWritten: () => this.#surroundings.registryWritten(),
       onRefused: (error) => {
         log.error({ error: error.message, registry: places.registry }, 'the registry could not be written');
+        this.#surroundings.registryRefused(error);
         this.#link.refuse();
         // One for all refusals: each of them would bring the next about.
         if (this.#retryPending) return;
@@ -128,6 +132,15 @@ export class Daemon {
       names: () => this.#registry.announcedNames(),
       get: (name) => this.#registry.announced(name),
     });
+    this.#surroundings = new Surroundings({
+      places,
+      clock,
+      log,
+      store: this.#store,
+      line: () => this.#link,
+      externalShim: options.externalShim,
+      recordOf: (name) => this.#registry.get(name),
+    });
     this.#link = new ShimLink({
       places,
       command: options.externalShim
@@ -138,13 +151,13 @@ export class Daemon {
       log,
       processes: this.#processes,
       store: this.#store,
-      listener: {
+      listener: this.#surroundings.hearing({
         facts: (facts) => this.#reconciler.facts(facts),
         state: (note) => this.#reconciler.state(note),
         connected: (runs) => this.#adoption.connected(runs),
         told: () => this.#adoption.told(),
         lost: (why) => log.error({ why }, 'the shim is gone; workers go on, their output waits for the next one'),
-      },
+      }),
     });
     this.#fifos = new FifoKeeper(places);
     const sweeper = new Sweeper(this.#processes);
@@ -330,9 +343,11 @@ export class Daemon {
       home: places.home,
       socket: places.socket,
       startedAt: timestamp(this.#startedAt) ?? '',
+      node: process.version,
     };
     return {
-      info: () => info,
+      version,
+      info: () => ({ ...info, ...this.#surroundings.look() }),
       stop: async (keepWorkers, by) => {
         await this.stop(keepWorkers, by);
         this.finish();
@@ -414,13 +429,3 @@ const shimEndMs = 5000;
 const shimLookMs = 10;
 /** With an external shim: how long to wait for it before serving without. */
 const externalShimMs = 1000;
-const maxLogBytes = 10 * 1024 * 1024;
-
-/** The daemon's own log, when detached: kept bounded by starting a new one and keeping the last. */
-export const rotateDaemonLog = (places: Places): void => {
-  try {
-    if (statSync(places.daemonLog).size > maxLogBytes) renameSync(places.daemonLog, `${places.daemonLog}.1`);
-  } catch {
-    // Not there yet.
-  }
-};

@@ -43,6 +43,7 @@ export type Handlers = {
 };
 
 export interface DaemonControl {
+  readonly version: string;
   readonly info: () => Result<'daemon.info'>;
   /** Resolves when every worker (unless kept) has ended; the daemon goes right after the answer. */
   readonly stop: (keepWorkers: boolean, by: Actor) => Promise<void>;
@@ -119,8 +120,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
         pid: params.pid ?? null,
         via: params.via ?? params.client ?? null,
       };
-      const { version, pid } = control.info();
-      return { protocol: protocolVersion, version, pid };
+      return { protocol: protocolVersion, version: control.version, pid: process.pid };
     },
     start: (params, connection) => verbs.start(params, connection),
     stop: (params, connection) => verbs.stop(params, connection),
@@ -246,7 +246,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       await control.restart();
       return { pid: process.pid };
     },
-    'rpc.discover': () => discover(control.info().version),
+    'rpc.discover': () => discover(control.version),
   };
 };
 

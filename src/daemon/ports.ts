@@ -1,7 +1,7 @@
 /** What the control plane needs of the world, as types: time, the store, the shim, the process table, the log. */
 
 import type { Identity, KnownLeftover, Run, WorkerRecord } from './core/model.ts';
-import type { Fact, RunStatus, ShimMethods, StateNote } from './shim/protocol.ts';
+import type { Fact, Remark, RunStatus, ShimMethods, StateNote } from './shim/protocol.ts';
 
 export interface Clock {
   /** Wall clock, milliseconds since the epoch: for records. */
@@ -64,6 +64,9 @@ export interface ShimListener {
   /** All that it had kept has been told. */
   told(): void;
   lost(why: string): void;
+  /** A try to reach one, or to start one, came to nothing; it is tried again. */
+  notReached(why: string): void;
+  remark(remark: Remark): void;
 }
 
 /** A process as it looks from outside. */

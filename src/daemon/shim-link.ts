@@ -13,7 +13,14 @@ import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
 import type { Places } from '../shared/paths.ts';
 import { Peer } from '../shared/peer.ts';
 import type { Clock, Logger, ProcessTable, Shim, ShimListener, Store } from './ports.ts';
-import { type Fact, type HelloResult, type ShimMethods, type StateNote, shimProtocolVersion } from './shim/protocol.ts';
+import {
+  type Fact,
+  type HelloResult,
+  type Remark,
+  type ShimMethods,
+  type StateNote,
+  shimProtocolVersion,
+} from './shim/protocol.ts';
 
 export interface ShimLinkOptions {
   readonly places: Places;
@@ -32,6 +39,12 @@ const retryMs = 200;
 /** A shim that was started says so within this, or the start counts as failed. */
 const startMs = 10_000;
 const shimMeta = 'shim';
+
+/** When it last said anything, by the clock of records and by the one that nobody sets. */
+export interface Heard {
+  readonly at: number;
+  readonly mono: number;
+}
 
 type Attempt = { readonly socket: Socket } | { readonly error: NodeJS.ErrnoException };
 
@@ -59,7 +72,8 @@ export class ShimLink implements Shim {
   /** Facts that arrived in this turn: handed on together. */
   #facts: Fact[] = [];
   #waiting: (() => void)[] = [];
-  #pid: number | null = null;
+  #hello: HelloResult | null = null;
+  #heard = { at: 0, mono: 0 };
 
   constructor(options: ShimLinkOptions) {
     this.#options = options;
@@ -71,7 +85,12 @@ export class ShimLink implements Shim {
   }
 
   get pid(): number | null {
-    return this.#pid;
+    return this.#hello?.pid ?? null;
+  }
+
+  /** As it introduced itself, and when it last said anything; `null`: there is no connection to one. */
+  get shim(): (HelloResult & { readonly heard: Heard }) | null {
+    return this.#hello === null ? null : { ...this.#hello, heard: this.#heard };
   }
 
   /** Resolves once a shim answers and its runs are known; with an external shim that may take long. */
@@ -85,7 +104,14 @@ export class ShimLink implements Shim {
   ): Promise<ShimMethods[M]['result']> {
     const peer = this.#peer;
     if (peer === null) throw new WorkerdError('internal', 'the shim does not answer', { reason: 'shim' });
-    return (await peer.request(method, params)) as ShimMethods[M]['result'];
+    const result = (await peer.request(method, params)) as ShimMethods[M]['result'];
+    this.#hears();
+    return result;
+  }
+
+  #hears(): void {
+    const { clock } = this.#options;
+    this.#heard = { at: clock.now(), mono: clock.mono() };
   }
 
   /** All facts up to this one are on disk. */
@@ -140,7 +166,7 @@ export class ShimLink implements Shim {
   }
 
   async #seek(): Promise<void> {
-    const { places, log } = this.#options;
+    const { places, log, listener } = this.#options;
     while (!this.#closed) {
       const attempt = await tryConnect(places.shimSocket);
       if ('socket' in attempt) {
@@ -149,11 +175,15 @@ export class ShimLink implements Shim {
           return;
         } catch (error) {
           log.warn({ error: String(error) }, 'the shim did not take our greeting');
+          listener.notReached(`it did not take the daemon's greeting: ${wordsOf(error)}`);
           attempt.socket.destroy();
         }
       } else if (this.#options.command !== null && this.#isDead()) {
         await this.#spawn(this.#options.command);
         continue;
+      } else {
+        const whose = this.#options.command === null ? 'a service manager starts it' : 'its process is there';
+        listener.notReached(`${places.shimSocket} refuses (${attempt.error.code}), and ${whose}`);
       }
       await this.#pause();
     }
@@ -177,7 +207,7 @@ export class ShimLink implements Shim {
       onClose: (why) => {
         if (this.#peer !== peer) return;
         this.#peer = null;
-        this.#pid = null;
+        this.#hello = null;
         if (this.#closed) return;
         log.warn({ why }, 'lost the connection to the shim');
         listener.lost(why);
@@ -191,7 +221,8 @@ export class ShimLink implements Shim {
     store.setMeta(shimMeta, JSON.stringify({ pid, startTime, bootId: processes.bootId }));
     const { runs } = await ask('list', {});
     this.#peer = peer;
-    this.#pid = pid;
+    this.#hello = hello;
+    this.#hears();
     log.info({ pid, version: hello.version, runs: runs.length }, 'connected to the shim');
     await listener.connected(runs);
     await ask('facts', { after: 0 });
@@ -203,6 +234,7 @@ export class ShimLink implements Shim {
 
   #told(method: string, params: unknown): void {
     const { listener, log } = this.#options;
+    this.#hears();
     if (method === 'fact') {
       if (this.#refused) return;
       const fact = params as Fact;
@@ -214,7 +246,10 @@ export class ShimLink implements Shim {
     } else if (method === 'state') {
       this.#handOn();
       listener.state(params as StateNote);
-    } else if (method === 'remark') log.warn(params as object, 'the shim remarks');
+    } else if (method === 'remark') {
+      log.warn(params as object, 'the shim remarks');
+      listener.remark(params as Remark);
+    }
   }
 
   #handOn(): void {
@@ -240,6 +275,7 @@ export class ShimLink implements Shim {
     const failed = await readyLine(child.stdio[3] as Readable, child);
     if (failed !== null) {
       log.error({ why: failed }, 'the shim did not start');
+      this.#options.listener.notReached(`it did not start: ${failed}`);
       await this.#pause();
     }
   }
@@ -275,6 +311,8 @@ const readyLine = (pipe: Readable, child: NodeJS.EventEmitter): Promise<string |
     pipe.on('error', (error) => done(error.message));
     child.once('error', (error: Error) => done(error.message));
   });
+
+const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const readOrMakeToken = (path: string): string => {
   try {

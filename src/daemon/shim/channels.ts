@@ -6,7 +6,7 @@ import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'no
 import { join } from 'node:path';
 import { FifoReader, FifoWriter } from './pipes.ts';
 import { fifoNames, type SpawnParams } from './protocol.ts';
-import { RotatingLog } from './rotating-log.ts';
+import { RotatingLog, type RotatingLogOptions } from './rotating-log.ts';
 import type { Identity } from './spawn.ts';
 
 export type Channel = keyof typeof fifoNames;
@@ -16,7 +16,7 @@ export interface ChannelHooks {
   readonly onControl: (bytes: Buffer) => void;
   /** One of the readers met its end. */
   readonly onEnd: () => void;
-  readonly onRemark: (message: string) => void;
+  readonly onRemark: RotatingLogOptions['onRemark'];
 }
 
 /** The worker's ends of its FIFOs, until it has them. */
@@ -113,6 +113,11 @@ export class Channels {
     }
     this.#down = new FifoWriter(this.path('down'));
     if (stdin && this.#input === null) this.#input = new FifoWriter(this.path('in'));
+  }
+
+  /** Why the log cannot be written; `null`: it can. */
+  get logFailing(): string | null {
+    return this.#log?.failing ?? null;
   }
 
   /** Whatever was written before this call has been dealt with after it. */

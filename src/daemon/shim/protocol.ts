@@ -79,6 +79,8 @@ export interface RunStatus {
   readonly exited: boolean;
   /** Spawned by an earlier shim: this one is not its parent and will see no exit (see `adopt`). */
   readonly adopted: boolean;
+  /** Why its log cannot be written, as it was remarked; absent where it can, and from shims older than it. */
+  readonly logFailing?: string;
 }
 
 interface FactBase {
@@ -118,7 +120,10 @@ export interface StateNote {
 export interface Remark {
   readonly run: string | null;
   readonly message: string;
+  /** Its log cannot be written, or can again. Absent where it is of something else, and from shims older than it. */
+  readonly log?: LogTurn;
 }
+export type LogTurn = 'failing' | 'resumed';
 
 export interface ShimMethods {
   hello: { params: HelloParams; result: HelloResult };

@@ -9,12 +9,12 @@ import { Channels } from './channels.ts';
 import { LineCutter, PublishedState, parseUpLine, resultFault, type UpMessage } from './control.ts';
 import type { NewFact } from './facts.ts';
 import { ageMs, isProven, startTimeOf } from './identity.ts';
-import type { RunStatus, SpawnParams } from './protocol.ts';
+import type { LogTurn, RunStatus, SpawnParams } from './protocol.ts';
 
 export interface RunHooks {
   readonly tell: (fact: NewFact) => void;
   readonly stateChanged: (run: Run) => void;
-  readonly remark: (run: string, message: string) => void;
+  readonly remark: (run: string, message: string, log?: LogTurn) => void;
   /** A thread host says that a thread is gone. */
   readonly threadExited: (host: Run, thread: string, exit: Exit) => void;
   /** An exited run has no descriptor open any more. */
@@ -60,7 +60,7 @@ export class Run {
         if (this.#phase !== 'exited') this.#cutter.push(bytes);
       },
       onEnd: () => this.#closeIfEnded(),
-      onRemark: (message) => hooks.remark(order.run, message),
+      onRemark: (message, log) => hooks.remark(order.run, message, log),
     });
     this.#adopted = adopted !== undefined;
     this.#state = new PublishedState(adopted?.revision);
@@ -190,6 +190,7 @@ export class Run {
 
   status(): RunStatus {
     const { run, name, generation, kind, host } = this.order;
+    const { logFailing } = this.channels;
     return {
       run,
       name,
@@ -205,6 +206,7 @@ export class Run {
       stateRevision: this.#state.revision,
       exited: this.exited,
       adopted: this.#adopted,
+      ...(logFailing === null ? {} : { logFailing }),
     };
   }
 

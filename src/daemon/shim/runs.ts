@@ -11,7 +11,7 @@ import type { Exit, JsonObject } from '../../shared/worker.ts';
 import type { NewFact } from './facts.ts';
 import { findMarked } from './identity.ts';
 import { FifoPool } from './pipes.ts';
-import type { RunStatus, ShimMethods, SpawnParams } from './protocol.ts';
+import type { LogTurn, RunStatus, ShimMethods, SpawnParams } from './protocol.ts';
 import { Run, type RunHooks } from './run.ts';
 import { SharedTexts } from './shared-texts.ts';
 import { execute, failureOf, prepare, SpawnError } from './spawn.ts';
@@ -21,7 +21,7 @@ export interface RunTableOptions {
   readonly directory: string;
   readonly tell: (fact: NewFact) => void;
   readonly stateChanged: (run: Run) => void;
-  readonly remark: (run: string | null, message: string) => void;
+  readonly remark: (run: string | null, message: string, log?: LogTurn) => void;
 }
 
 /** More would stall the loop. */
