@@ -31,6 +31,8 @@ const lookMs = 20;
 const looksPerSweep = 10;
 /** What outlives SIGKILL by this is uninterruptible, and named. */
 const giveUpMs = 1500;
+/** A shim that has not answered by then stands still (it may be stopped, not dead): signals go past it. */
+const answerMs = 2000;
 
 export class Ender {
   readonly #options: EnderOptions;
@@ -38,6 +40,8 @@ export class Ender {
   readonly #marks = new Map<string, ProcessMark | null>();
   /** Descendants seen before the first stop signal, by run: `env -i` loses them the marker. */
   readonly #trees = new Map<string, readonly Identity[]>();
+  /** What no shim could pass on: said to the next one. */
+  #unsaid: { readonly run: string; readonly message: JsonObject }[] = [];
 
   constructor(options: EnderOptions) {
     this.#options = options;
@@ -175,23 +179,36 @@ export class Ender {
   /** Through the shim that holds the process; where none does, to the process itself, once it is proven to be it. */
   async #signalLeader(run: string, signal: NodeJS.Signals, pid: number | null, startTime: number | null) {
     const { shim, processes } = this.#options;
-    if (shim.connected && (await this.#told(() => shim.call('signal', { run, signal, to: 'group' })))) return;
+    if (await this.#told(() => shim.call('signal', { run, signal, to: 'group' }))) return;
     if (pid !== null && startTime !== null) processes.signalGroup({ pid, startTime }, signal);
   }
 
   async #down(run: string, message: JsonObject): Promise<void> {
     const { shim } = this.#options;
-    if (shim.connected) await this.#told(() => shim.call('down', { run, message }));
+    const told = await this.#told(() => shim.call('down', { run, message }));
+    if (!told && !shim.connected) this.#unsaid.push({ run, message });
   }
 
-  /** False: the shim does not know the run, or went away. */
+  /** A shim answers, and reads on: a module whose shim was away is asked to stop as any other is. */
+  sayAgain(): void {
+    const { shim } = this.#options;
+    for (const { run, message } of this.#unsaid.splice(0)) void this.#told(() => shim.call('down', { run, message }));
+  }
+
+  /** False: there is no shim, it does not know the run, it went away, or it stands still: then nobody waits for it. */
   async #told(call: () => Promise<unknown>): Promise<boolean> {
+    const { shim, clock, log } = this.#options;
+    if (!shim.connected) return false;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const cancel = clock.at(clock.mono() + answerMs, () => reject(new Error(`no answer within ${answerMs} ms`)));
     try {
-      await call();
+      await Promise.race([call(), late]);
       return true;
     } catch (error) {
-      this.#options.log.warn({ error: String(error) }, 'the shim could not pass it on');
+      log.warn({ error: String(error) }, 'the shim could not pass it on');
       return false;
+    } finally {
+      cancel();
     }
   }
 
