@@ -107,6 +107,7 @@ export class Daemon {
       announce: (transitions) => {
         waiters.announce(transitions);
         this.#hub.announce(transitions);
+        this.#adoption.stirred();
         this.#showStatus();
       },
       onWritten: () => this.#surroundings.registryWritten(),
@@ -155,7 +156,10 @@ export class Daemon {
         facts: (facts) => this.#reconciler.facts(facts),
         state: (note) => this.#reconciler.state(note),
         connected: (runs) => this.#adoption.connected(runs),
-        told: () => this.#adoption.told(),
+        told: () => {
+          this.#adoption.told();
+          ender.sayAgain();
+        },
         lost: (why) => log.error({ why }, 'the shim is gone; workers go on, their output waits for the next one'),
       }),
     });
@@ -254,8 +258,8 @@ export class Daemon {
     if (externalShim) writeFileSync(places.serviceMark, '', { mode: 0o600 });
     else rmSync(places.serviceMark, { force: true });
     const started = this.#link.start();
-    // A shim of the service manager's may come later; clients are served meanwhile.
-    await (externalShim ? Promise.race([started, this.#soon()]) : started);
+    // A shim of the service manager's may come later, and one that is stopped goes on later; clients are served meanwhile.
+    await Promise.race([started, externalShim ? this.#soon() : this.#link.silence]);
     if (!this.#stopping) {
       this.#hosts.endIdle();
       // A registry that was lost cannot say; a shim that holds runs can.
@@ -289,6 +293,7 @@ export class Daemon {
     this.#stopping = true;
     serviceManager.stopping();
     if (!keepWorkers) {
+      this.#link.wake();
       await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
       this.#registry.flushNow();
       try {

@@ -12,6 +12,7 @@ import { WorkerdError } from '../shared/errors.ts';
 import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
 import type { Places } from '../shared/paths.ts';
 import { Peer } from '../shared/peer.ts';
+import type { Identity } from './core/model.ts';
 import type { Clock, Logger, ProcessTable, Shim, ShimListener, Store } from './ports.ts';
 import {
   type Fact,
@@ -39,6 +40,8 @@ const retryMs = 200;
 /** A shim that was started says so within this, or the start counts as failed. */
 const startMs = 10_000;
 const shimMeta = 'shim';
+/** One that has not greeted back by then stands still, for as long as it may. */
+const greetMs = 1000;
 
 /** When it last said anything, by the clock of records and by the one that nobody sets. */
 export interface Heard {
@@ -64,6 +67,8 @@ export class ShimLink implements Shim {
   #peer: Peer | null = null;
   #closed = false;
   #establishing = false;
+  #settled = false;
+  readonly #silence = Promise.withResolvers<void>();
   #lastSeq = 0;
   #acknowledged = 0;
   /** What it told could not be written: nothing later is taken, or acknowledged, before that is told again. */
@@ -84,6 +89,10 @@ export class ShimLink implements Shim {
     return this.#peer !== null;
   }
 
+  get settled(): boolean {
+    return this.#settled && this.#peer !== null;
+  }
+
   get pid(): number | null {
     return this.#hello?.pid ?? null;
   }
@@ -96,6 +105,11 @@ export class ShimLink implements Shim {
   /** Resolves once a shim answers and its runs are known; with an external shim that may take long. */
   async start(): Promise<void> {
     await this.#establish();
+  }
+
+  /** One is there and has not greeted back: it may be long before `start` resolves. */
+  get silence(): Promise<void> {
+    return this.#silence.promise;
   }
 
   async call<M extends keyof ShimMethods>(
@@ -135,9 +149,9 @@ export class ShimLink implements Shim {
     void this.call('facts', { after: this.#acknowledged }).catch(() => {});
   }
 
-  /** Until a shim answers. */
+  /** Until a shim answers, and what it had kept is known. */
   ready(): Promise<void> {
-    if (this.#peer !== null) return Promise.resolve();
+    if (this.settled) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
@@ -191,12 +205,23 @@ export class ShimLink implements Shim {
 
   /** The second sign besides a socket that refuses: the process last known as the shim is gone. */
   #isDead(): boolean {
+    const known = this.#lastKnown();
+    return known === null || this.#options.processes.startTimeOf(known.pid) !== known.startTime;
+  }
+
+  /** `null`: none in this boot. */
+  #lastKnown(): Identity | null {
     const { store, processes } = this.#options;
     const text = store.meta(shimMeta);
-    if (text === null) return true;
-    const known = JSON.parse(text) as { pid: number; startTime: number; bootId: string };
-    if (known.bootId !== processes.bootId) return true;
-    return processes.startTimeOf(known.pid) !== known.startTime;
+    if (text === null) return null;
+    const known = JSON.parse(text) as Identity & { bootId: string };
+    return known.bootId === processes.bootId ? known : null;
+  }
+
+  /** It is to end workers, or to end: as with them, one that was stopped by a signal hears of it once it goes on. */
+  wake(): void {
+    const known = this.#lastKnown();
+    if (known !== null) this.#options.processes.signal(known, 'SIGCONT');
   }
 
   async #greet(socket: Socket): Promise<void> {
@@ -208,6 +233,7 @@ export class ShimLink implements Shim {
         if (this.#peer !== peer) return;
         this.#peer = null;
         this.#hello = null;
+        this.#settled = false;
         if (this.#closed) return;
         log.warn({ why }, 'lost the connection to the shim');
         listener.lost(why);
@@ -216,7 +242,14 @@ export class ShimLink implements Shim {
     });
     const ask = async <M extends keyof ShimMethods>(method: M, params: ShimMethods[M]['params']) =>
       (await peer.request(method, params)) as ShimMethods[M]['result'];
-    const hello: HelloResult = await ask('hello', { protocol: shimProtocolVersion, token: this.#token });
+    const { clock } = this.#options;
+    const cancel = clock.at(clock.mono() + greetMs, () => {
+      listener.notReached('one takes connections and does not answer: it may be stopped by a signal');
+      this.#silence.resolve();
+    });
+    const hello: HelloResult = await ask('hello', { protocol: shimProtocolVersion, token: this.#token }).finally(
+      cancel,
+    );
     const { pid, startTime } = hello;
     store.setMeta(shimMeta, JSON.stringify({ pid, startTime, bootId: processes.bootId }));
     const { runs } = await ask('list', {});
@@ -228,6 +261,7 @@ export class ShimLink implements Shim {
     await ask('facts', { after: 0 });
     // What was kept has been told before this is answered: nobody is served from an older truth.
     await ask('list', {});
+    this.#settled = true;
     listener.told();
     for (const resolve of this.#waiting.splice(0)) resolve();
   }

@@ -31,6 +31,10 @@ export class FakeShim implements Shim {
     this.#clock = clock;
   }
 
+  get settled(): boolean {
+    return this.connected;
+  }
+
   async call<M extends keyof ShimMethods>(
     method: M,
     params: ShimMethods[M]['params'],

@@ -2,7 +2,7 @@
  * The channels of one run: its FIFOs by name, our ends of them, and the log that what it writes goes to. What is read
  * is dealt with at once; what is written waits in the pipe.
  */
-import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
+import { chownSync, closeSync, constants, existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FifoReader, FifoWriter } from './pipes.ts';
 import { fifoNames, type SpawnParams } from './protocol.ts';
@@ -54,6 +54,11 @@ export class Channels {
   /** Nobody can write to us any more. */
   get ended(): boolean {
     return this.#readers.every((reader) => reader.ended);
+  }
+
+  /** All of its FIFOs are there: the last that is made is. */
+  get exist(): boolean {
+    return existsSync(this.paths.at(-1) ?? '');
   }
 
   makeDirectory(): void {

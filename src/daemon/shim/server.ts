@@ -193,8 +193,9 @@ export class ShimServer {
         return published;
       }),
       adopt: greeted((params) => {
-        runs.adopt(orders.adoptOrder(params));
-        return {};
+        const order = orders.adoptOrder(params);
+        runs.adopt(order);
+        return order.known === undefined ? {} : { known: true };
       }),
       conclude: greeted((params) => {
         const { run, exit } = orders.concludeOrder(params);
