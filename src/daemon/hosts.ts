@@ -32,10 +32,14 @@ interface Host {
   startTime: number | null;
   cancelEnd: () => void;
   ending: boolean;
+  /** Shims that were asked for it. */
+  asks: number;
 }
 
 /** A host that has been empty this long is ended: a restarted worker should still find it warm. */
 const idleMs = 5000;
+/** It may be what shims die of: its threads then are lost with it, as often as their policy says. */
+const mostAsks = 3;
 const hostLog = { maxBytes: 1024 * 1024, files: 2 };
 
 /** No worker's name begins so. */
@@ -80,6 +84,7 @@ export class Hosts {
         asked: Promise.resolve(),
         cancelEnd() {},
         ending: false,
+        asks: 1,
       });
     }
     for (const { run } of workers) {
@@ -122,6 +127,7 @@ export class Hosts {
       startTime: null,
       cancelEnd() {},
       ending: false,
+      asks: 1,
     };
     host.asked.catch((error: unknown) => {
       log.error({ run, error: String(error) }, 'could not ask the shim for a thread host');
@@ -173,7 +179,8 @@ export class Hosts {
   async askAgain(run: string): Promise<void> {
     const host = this.#hosts.get(run);
     if (host === undefined) return;
-    if (host.threads.size === 0) return this.exited(run);
+    host.asks += 1;
+    if (host.threads.size === 0 || host.asks > mostAsks) return this.exited(run);
     host.asked = this.#spawn(run, host.key);
     try {
       await host.asked;
