@@ -130,12 +130,14 @@ export class Owner {
     const fromMs = Date.now();
     const outcome = await caller.ask(asked);
     const what = `${caller.label}: ${asked.method} ${brief(asked.params)}`;
-    if (outcome.kind === 'refusal' && !legal.includes(outcome.code)) {
+    const isUntold = outcome.kind === 'refusal' && outcome.code === 'worker.busy' && books.shimDisturbedSince(fromMs);
+    if (isUntold) books.count('requests whose shim went away');
+    if (outcome.kind === 'refusal' && !legal.includes(outcome.code) && !isUntold) {
       books.problem(`${what}: ${outcome.code}: ${outcome.message}`);
     }
     if (outcome.kind === 'unknown') {
       books.count('requests without an answer');
-      if (!books.disturbedSince(fromMs, strictRestart ? ['restart'] : [])) {
+      if (!books.disturbedSince(fromMs, strictRestart ? ['restart', 'shim'] : ['shim'])) {
         books.problem(`${what}: broken off for no reason: ${outcome.why}`);
       }
       // Whatever was read of it before has been acted on once these are answered.
