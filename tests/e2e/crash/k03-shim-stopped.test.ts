@@ -124,3 +124,23 @@ test('K03: what it has not taken (send, signal, publish) is not said to be done,
   await Promise.all(asked.map((each) => expect(each).rejects.toMatchObject(refusal)));
   process.kill(box.shimPid, 'SIGCONT');
 }, 60_000);
+
+test('K03: a thread that has to be ended by force meanwhile takes no other thread of its host along', async () => {
+  await using box = new CrashBox();
+  await box.daemon();
+  const client = await box.client();
+  await client.call('start', { name: 'stubborn', spec: { ...module('thread', 'busy-for-ever.mjs'), graceMs: 100 } });
+  await client.call('start', { name: 'other', spec: specs.thread });
+  const before = identity(await box.status('other'));
+  process.kill(box.shimPid, 'SIGSTOP');
+  const stopping = client.call('stop', { name: 'stubborn' });
+  await eventually(() => (box.said().match(/no answer within/g) ?? []).length >= 2, {
+    what: 'the shim was told to end it by force',
+    withinMs: 20_000,
+  });
+  const until = performance.now() + 1500;
+  await eventually(() => performance.now() > until, { what: 'the time after which a host is killed is over' });
+  process.kill(box.shimPid, 'SIGCONT');
+  expect((await stopping).worker).toMatchObject({ phase: 'stopped', exit: { kind: 'terminated' } });
+  expect(identity(await box.status('other'))).toEqual(before);
+}, 60_000);
