@@ -40,6 +40,8 @@ const isHost = ({ kind }: RunStatus): boolean => kind === 'host';
 const isUnknown = (worker: WorkerRecord | null, status: RunStatus): boolean =>
   worker === null || (worker.run?.id !== status.run && status.generation >= worker.generation);
 
+/** More than any worker publishes before it is on disk: revisions rise, whatever was lost. */
+const unseenRevisions = 1_000_000;
 const shimDied = { kind: 'lost', reason: 'the shim died' } as const satisfies Exit;
 const hostDied = { kind: 'lost', reason: 'thread host died' } as const satisfies Exit;
 
@@ -70,6 +72,7 @@ export class Adoption {
     const { registry, log, fifos } = this.#options;
     failpoint('adoption.begun');
     this.#orphans.forgetAll();
+    const isOfEarlierLife = this.#isFirst;
     await this.#rebuild(runs);
     const held = new Map(runs.map((status) => [status.run, status]));
     await findSurvivors(this.#options, held);
@@ -83,6 +86,7 @@ export class Adoption {
         if (status.adopted) this.#lookFor(run, status);
       }
     }
+    if (isOfEarlierLife) await this.#aheadOfWatchers(held);
     for (const name of [...registry.names()]) {
       // As it is now: looking takes turns of the loop, and verbs come in between.
       const worker = registry.get(name);
@@ -173,6 +177,18 @@ export class Adoption {
       ...worker,
       run: { ...run, state: status.state, stateAt: status.stateAt, stateRevision: status.stateRevision },
     });
+  }
+
+  /** The store gets states once a second: watchers of the daemon before this one may have seen newer ones. */
+  async #aheadOfWatchers(held: ReadonlyMap<string, RunStatus>): Promise<void> {
+    const { registry, processes } = this.#options;
+    for (const worker of [...registry.all()]) {
+      const { run } = worker;
+      if (!isLive(run) || run.stage === 'ordered' || run.bootId !== processes.bootId || held.has(run.id)) continue;
+      registry.update(worker.name, { ...worker, run: { ...run, stateRevision: run.stateRevision + unseenRevisions } });
+    }
+    // A registry that refuses is said elsewhere, and keeps no worker from being read on.
+    await registry.committed().catch(() => {});
   }
 
   async #missing(worker: WorkerRecord, run: Run): Promise<void> {

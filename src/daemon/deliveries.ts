@@ -36,14 +36,18 @@ export class Deliveries {
   }
 
   async send(name: string, text: string): Promise<void> {
-    const { stdin } = this.#options.known(name).spec as { stdin?: boolean };
+    const { known, shim } = this.#options;
+    const { stdin } = known(name).spec as { stdin?: boolean };
+    const { run } = known(name);
     const { delivered } =
       stdin === true
         ? await this.#ask(name, 'input', ({ id }) => ({ run: id, text: `${text}\n` }))
         : await this.#ask(name, 'down', ({ id }) => ({ run: id, message: { message: text } }));
-    if (!delivered) {
-      throw new WorkerdError('limit.exceeded', `${name} does not read what it is sent; try again later`, { name });
-    }
+    if (delivered) return;
+    // It may have ended, and the shim told of that before it answers this.
+    await this.#inTime(shim.call('ack', { upTo: 0 })).catch(() => {});
+    if (this.#runningRun(name).id !== run?.id) throw notRunning(name, 'it has ended');
+    throw new WorkerdError('limit.exceeded', `${name} does not read what it is sent; try again later`, { name });
   }
 
   /** The run that took it, with its state as it is now. Said twice, it is the same: a new shim is asked again. */
@@ -115,6 +119,6 @@ const notRunning = (name: string, why: string): WorkerdError =>
 
 type Published = ShimMethods['publish']['result'];
 
-const seeLog = 'See workerd.log and shim.log in its home, and try again';
-const noShim = `no shim, the process that holds all workers, answers the daemon. ${seeLog}`;
-const noAnswer = `the shim, the process that holds all workers, went away or stands still. ${seeLog}`;
+const seeMore = 'Try again, and see: workerctl daemon status';
+const noShim = `no shim, the process that holds all workers, answers the daemon. ${seeMore}`;
+const noAnswer = `the shim, the process that holds all workers, went away or stands still. ${seeMore}`;

@@ -3,11 +3,9 @@
  * facts on in order. "Does not answer" is never taken for "dead": a second shim is started only when the socket refuses
  * and the process known to be the shim is gone.
  */
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import type { Readable } from 'node:stream';
 import { WorkerdError } from '../shared/errors.ts';
 import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
 import type { Places } from '../shared/paths.ts';
@@ -22,6 +20,7 @@ import {
   type StateNote,
   shimProtocolVersion,
 } from './shim/protocol.ts';
+import { startShim } from './shim-start.ts';
 
 export interface ShimLinkOptions {
   readonly places: Places;
@@ -37,8 +36,6 @@ export interface ShimLinkOptions {
 
 /** How soon a shim that cannot be reached is looked for again. */
 const retryMs = 200;
-/** A shim that was started says so within this, or the start counts as failed. */
-const startMs = 10_000;
 const shimMeta = 'shim';
 /** One that has not greeted back by then stands still, for as long as it may. */
 const greetMs = 1000;
@@ -294,19 +291,8 @@ export class ShimLink implements Shim {
   }
 
   async #spawn(command: readonly string[]): Promise<void> {
-    const { env, log } = this.#options;
-    // Forked twice: the shell is gone at once, the shim is nobody's child and in a session of its own.
-    const child = spawn(
-      '/bin/sh',
-      ['-c', '"$@" </dev/null >/dev/null 2>>"$0" &', this.#options.places.shimLog, ...command],
-      {
-        cwd: '/',
-        env: { ...env },
-        detached: true,
-        stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-      },
-    );
-    const failed = await readyLine(child.stdio[3] as Readable, child);
+    const { env, log, places } = this.#options;
+    const failed = await startShim(command, env, places.shimLog);
     if (failed !== null) {
       log.error({ why: failed }, 'the shim did not start');
       this.#options.listener.notReached(`it did not start: ${failed}`);
@@ -325,26 +311,6 @@ export class ShimLink implements Shim {
     });
   }
 }
-
-/** Waits for the shim's one line on its ready descriptor; says what went wrong, or `null`. */
-const readyLine = (pipe: Readable, child: NodeJS.EventEmitter): Promise<string | null> =>
-  new Promise((resolve) => {
-    let text = '';
-    const timer = setTimeout(() => done(`it did not say that it is ready within ${startMs} ms`), startMs);
-    const done = (why: string | null) => {
-      clearTimeout(timer);
-      pipe.destroy();
-      resolve(why);
-    };
-    pipe.setEncoding('utf8');
-    pipe.on('data', (chunk: string) => {
-      text += chunk;
-      if (text.includes('\n')) done(null);
-    });
-    pipe.on('end', () => done('it ended before it was ready; see shim.log'));
-    pipe.on('error', (error) => done(error.message));
-    child.once('error', (error: Error) => done(error.message));
-  });
 
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

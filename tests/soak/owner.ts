@@ -55,6 +55,7 @@ export class Owner {
   generation = 0;
   /** Its log was once bounded so tightly that the oldest runs may be gone from it. */
   dropsLogs = false;
+  #wasThread = false;
   /** Stopped, and not waited for. */
   #mayStillEnd = false;
   /** Sent and taken, by generation: what, and whether an answer came. */
@@ -119,6 +120,7 @@ export class Owner {
     const { chance, files, rate } = this.#options;
     const definition = drawDefinition(chance, { directory: files.directory, rate, mayEnd: true });
     if (definition.logBytes < 1024 * 1024) this.dropsLogs = true;
+    if (definition.kind === 'thread') this.#wasThread = true;
     return definition;
   }
 
@@ -302,7 +304,8 @@ export class Owner {
   async #signal(): Promise<void> {
     const { chance, books } = this.#options;
     const name = chance.pick(['USR1', 'KILL', 'TERM', 'CONT', 'HUP'] as const);
-    const isThread = this.definitions.some(({ kind }) => kind === 'thread');
+    // The run of a definition that was replaced may still be ending.
+    const isThread = this.#wasThread || this.definitions.some(({ kind }) => kind === 'thread');
     if (name !== 'CONT') books.cause({ kind: 'signal', name: this.name, signal: `SIG${name}`, run: null });
     const legal = ['worker.not-running', ...this.#notFound(), ...(isThread ? ['usage'] : [])];
     await this.#ask({ method: 'signal', params: { name: this.name, signal: name } }, legal);

@@ -113,6 +113,9 @@ const compareGapped = (own: OwnRun, directory: string, kills: number, dropsRuns:
   return { fault: gapFault(own, log, kills), lines };
 };
 
+/** So soon after a kill a run may have ended before the next shim read on. */
+const lateKillMs = 5000;
+
 const seen = new WeakMap<Books, Set<string>>();
 
 /** True: it did not get to say how it would end. */
@@ -128,6 +131,11 @@ const checkEnding = (name: string, run: RunView, own: OwnRun | null, kind: strin
   const { exit } = run;
   const killed = own === null || own.end === null;
   if (own?.end != null && same(own.end, exit)) return false;
+  // What a thread said itself went with the shim that had read it; its host said that it has left.
+  const kills = shimKillsUnder(run, books);
+  const isLeft = exit.kind === 'code' && exit.code === (own?.end?.kind === 'error' ? 1 : 0);
+  if (isLeft && own?.end != null && kills.some(({ toMs }) => Date.parse(run.endedAt ?? '') - toMs < lateKillMs))
+    return true;
   const causes = books.causesOf(name, own?.run ?? null, Date.parse(run.endedAt));
   // An end that nobody saw: it lived when its shim was killed, and it had a cause like any other.
   if (exit.kind === 'lost' && exit.reason === shimLost && shimKillsUnder(run, books).length > 0) {
@@ -149,9 +157,6 @@ const checkEnding = (name: string, run: RunView, own: OwnRun | null, kind: strin
   }
   return killed || blamed;
 };
-
-/** So soon after a kill a run may have ended before the next shim read on. */
-const lateKillMs = 5000;
 
 const checkState = (
   id: string,

@@ -234,3 +234,23 @@ test('starts on their way while shims die: each runs, and no process is twice', 
   }
   expect(box.processes().filter(({ command: words }) => words.includes('thread-host.js'))).toHaveLength(1);
 }, 60_000);
+
+test('shim and daemon die right after a state was seen: its revision never falls back', async () => {
+  await using box = new CrashBox();
+  let daemon = await box.daemon();
+  const client = await box.client();
+  await client.call('start', { name: 'w', spec: gated(box, 'process') });
+  client.close();
+  for (let round = 0; round < 3; round += 1) {
+    // Answered by the shim, and not on disk for up to a second.
+    const publisher = await box.client();
+    const { worker } = await publisher.call('publish', { name: 'w', state: { round } });
+    publisher.close();
+    process.kill(box.shimPid, 'SIGKILL');
+    await daemon.kill();
+    daemon = await box.daemon();
+    expect((await box.status('w')).stateRevision, `round ${round}`).toBeGreaterThan(worker.stateRevision);
+    // The worker had heard of it, and says it again.
+    await eventually(async () => (await box.status('w')).state?.['round'] === round, { what: 'what was published' });
+  }
+});
