@@ -124,7 +124,8 @@ const checkAllRuns = async ({ world, books, files, client, owners, followers }: 
     const kindOf = () => (owner === undefined ? worker.kind : 'unknown');
     const published = owner?.published ?? new Map();
     const dropsLogs = owner?.dropsLogs ?? worker.spec.log.maxBytes < 1024 * 1024;
-    checkRuns({ name: worker.name, history: runs, kindOf, published, aliveGeneration, dropsLogs }, context, (own) =>
+    const { name, generation: newest } = worker;
+    checkRuns({ name, newest, history: runs, kindOf, published, aliveGeneration, dropsLogs }, context, (own) =>
       compared.push(own),
     );
   }

@@ -47,6 +47,8 @@ export interface RunsCheckOptions {
 
 export interface Checked {
   readonly name: string;
+  /** Generation of the worker when it was looked at. */
+  readonly newest: number;
   readonly history: readonly RunView[];
   readonly kindOf: (own: OwnRun | null) => string;
   /** Newest number published through the daemon, by generation. */
@@ -59,7 +61,7 @@ export interface Checked {
 
 /** Compares the runs of one worker; `follow` hears of each that was compared whole. */
 export const checkRuns = (
-  { name, history, kindOf, published, aliveGeneration, dropsLogs }: Checked,
+  { name, newest, history, kindOf, published, aliveGeneration, dropsLogs }: Checked,
   { books, files, logs }: RunsCheckOptions,
   onRun: (own: OwnRun, run: RunView) => void = () => {},
 ): void => {
@@ -70,7 +72,8 @@ export const checkRuns = (
     books.problem(`${name}: generations do not rise: ${generations}`);
   }
   for (const [generation, id] of owns) {
-    if (generation === aliveGeneration || files.isDone(id)) continue;
+    // Its policy may have started it since it was looked at.
+    if (generation === aliveGeneration || generation > newest || files.isDone(id)) continue;
     if (!generations.includes(generation) && generations.length < 100) {
       books.problem(`${name}: run ${id} wrote, but its history has ${JSON.stringify(generations)}`);
       files.done(id);
