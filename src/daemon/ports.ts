@@ -86,6 +86,8 @@ export interface ProcessTable {
   descendants(pid: number): readonly Identity[];
   /** What it was started with; what cannot be read is empty. */
   lookOf(pid: number): Look;
+  /** The kernel's letter for what it does (proc_pid_stat(5)); `null` when it is gone. */
+  stateOf(target: Identity): string | null;
   /** The process group it is in; `null` when it is gone. */
   groupOf(target: Identity): number | null;
   /** Signals the group that a living process leads, once it is proven to be the one meant. */
