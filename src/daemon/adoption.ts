@@ -14,12 +14,13 @@ import { recordFrom, recordSeen } from './rebuild.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
 import { lostFact } from './run-facts.ts';
-import type { RunStatus } from './shim/protocol.ts';
+import type { Fact, RunStatus } from './shim/protocol.ts';
 import type { Sweeper } from './sweeper.ts';
+import { Trials } from './trials.ts';
 
 export interface AdoptionOptions {
   readonly registry: Registry;
-  readonly shim: Shim;
+  readonly shim: Shim & { readonly pid: number | null };
   readonly reconciler: Reconciler;
   readonly hosts: Hosts;
   readonly fifos: FifoKeeper;
@@ -42,6 +43,7 @@ const lookMs = 1000;
 
 export class Adoption {
   readonly #options: AdoptionOptions;
+  readonly #trials: Trials;
   /** Runs whose end no shim will see. */
   readonly #orphans = new Map<string, { readonly pid: number; readonly startTime: number }>();
   #cancelLook: () => void = () => {};
@@ -52,12 +54,14 @@ export class Adoption {
 
   constructor(options: AdoptionOptions) {
     this.#options = options;
+    this.#trials = new Trials(options);
   }
 
   async connected(runs: readonly RunStatus[]): Promise<void> {
     const { registry, reconciler, log } = this.#options;
     failpoint('adoption.begun');
     this.#orphans.clear();
+    this.#trials.connected();
     await this.#rebuild(runs);
     const held = new Map(runs.map((status) => [status.run, status]));
     for (const { run } of [...this.#options.hosts.all()]) {
@@ -86,6 +90,13 @@ export class Adoption {
     }
     this.#lookForOrphans();
     reconciler.addAll();
+    void this.#trials.begin();
+  }
+
+  /** They are the reconciler's; but a shim that tells of a run has outlived its order. */
+  facts(facts: readonly Fact[]): void {
+    this.#options.reconciler.facts(facts);
+    this.#trials.heard(facts);
   }
 
   close(): void {
@@ -159,8 +170,7 @@ export class Adoption {
       // Killed between fork and report: somebody of this run lives, but nobody knows who leads it.
       if ((await sweeper.look(target)).length > 0) return this.#lose(name, 'the shim died while starting it');
       if (run.host !== null && this.#hostIsGone(run.host)) return this.#lose(name, 'thread host died');
-      await shim.call('spawn', spawnOrder(worker, run, orders));
-      return;
+      return this.#trials.missing(name);
     }
     if (run.pid === null || run.startTime === null) return this.#lose(name, 'the shim died');
     const startTime = processes.startTimeOf(run.pid);

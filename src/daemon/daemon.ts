@@ -140,7 +140,7 @@ export class Daemon {
       processes: this.#processes,
       store: this.#store,
       listener: {
-        facts: (facts) => this.#reconciler.facts(facts),
+        facts: (facts) => this.#adoption.facts(facts),
         state: (note) => this.#reconciler.state(note),
         connected: (runs) => this.#adoption.connected(runs),
         told: () => this.#adoption.told(),

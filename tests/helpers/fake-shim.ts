@@ -19,6 +19,8 @@ export type UnnumberedFact = Fact extends infer F ? (F extends Fact ? Omit<F, 's
 
 export class FakeShim implements Shim {
   connected = true;
+  /** Another one's after it died. */
+  pid: number | null = 100;
   readonly orders: Order[] = [];
   acknowledged = 0;
   /** What an order leads to, at once: an exception refuses it, a promise is what the answer waits for. */

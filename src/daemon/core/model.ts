@@ -43,6 +43,8 @@ export interface Run {
   /** Started again because the one before was lost through no fault of its own. */
   readonly afterLoss: boolean;
   readonly orderedAt: number;
+  /** Shims that were asked to start it and died before they said what came of that. */
+  readonly shimsLost?: number;
   readonly startedAt: number | null;
   readonly endedAt: number | null;
   readonly ranMs: number | null;
