@@ -62,12 +62,15 @@ export class Adoption {
     failpoint('adoption.begun');
     this.#orphans.clear();
     this.#trials.connected();
+    // What is ordered from now on goes to this shim, which did not know of it when it said what it holds.
+    const earlier = new Set([...this.#options.hosts.all()].map(({ run }) => run));
+    for (const { run } of registry.all()) if (isLive(run)) earlier.add(run.id);
     await this.#rebuild(runs);
     const held = new Map(runs.map((status) => [status.run, status]));
     for (const { run } of [...this.#options.hosts.all()]) {
       const status = held.get(run);
-      if (status === undefined) await this.#adoptHost(run);
-      else if (status.adopted && !status.exited) this.#lookFor(run, status);
+      if (status === undefined && earlier.has(run)) await this.#adoptHost(run);
+      else if (status?.adopted === true && !status.exited) this.#lookFor(run, status);
     }
     for (const name of [...registry.names()]) {
       // As it is now: looking takes turns of the loop, and verbs come in between.
@@ -76,7 +79,7 @@ export class Adoption {
       if (worker === null || !isLive(run)) continue;
       const status = held.get(run.id);
       if (status !== undefined) this.#resume(worker, run, status);
-      else await this.#missing(worker, run);
+      else if (earlier.has(run.id)) await this.#missing(worker, run);
     }
     const hosts = new Set([...this.#options.hosts.all()].map(({ run }) => run));
     for (const status of runs) {

@@ -1,5 +1,5 @@
 /** An order that kills every shim it is given to is found out, and given up; orders beside it are carried out. */
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Trials } from '../../src/daemon/trials.ts';
 import { turns } from '../helpers/fake-clock.ts';
 import { FakeControlPlane } from '../helpers/fake-control-plane.ts';
@@ -105,4 +105,28 @@ it('an order that the shim refuses is not asked again', async () => {
   };
   await meet();
   expect(plane.worker('a').run).toMatchObject({ exit: { kind: 'spawn-failed', message: 'too long an order' } });
+});
+
+describe('a shim that has just been met', () => {
+  it('is not asked about what it was ordered since it said what it holds', async () => {
+    const plane = new FakeControlPlane();
+    plane.define({
+      name: 'a',
+      generation: 1,
+      run: runIn('ordered', { id: 'a.1.x' }),
+      intent: { want: 'up', atLeast: 1 },
+    });
+    plane.define({ name: 'b' });
+    // While what an earlier shim was ordered is looked for, a verb starts another, and that is there at once.
+    const meeting = plane.adoption.connected([]);
+    const run = await plane.start('b');
+    expect(
+      plane.processes.sweep([{ run, group: null, since: null, until: null, mark: null, also: [] }]).get(run),
+    ).toHaveLength(1);
+    await meeting;
+    await turns(20);
+    expect(plane.worker('b')).toMatchObject({ generation: 1, run: { id: run, stage: 'running' } });
+    expect(plane.shim.all('spawn').filter(({ params }) => params.run === run)).toHaveLength(1);
+    expect(plane.phase('a')).toBe('running');
+  });
 });
