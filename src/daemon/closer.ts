@@ -3,13 +3,14 @@
  * closed and the shim may forget it. What outlives SIGKILL is named, and keeps the run from being closed.
  */
 import { failpoint } from '../shared/failpoints.ts';
-import { fold } from './core/lifecycle.ts';
-import { isOpen, type KnownLeftover, type Run, type WorkerRecord } from './core/model.ts';
+import { fold, type RunFact } from './core/lifecycle.ts';
+import { isLive, isOpen, type KnownLeftover, type Run, type WorkerRecord } from './core/model.ts';
 import { settle } from './core/settle.ts';
 import { named, outlived } from './core/unended.ts';
 import type { Ender } from './ender.ts';
 import type { Clock, Logger, Shim } from './ports.ts';
 import type { Registry } from './registry.ts';
+import { lostFact } from './run-facts.ts';
 
 export interface CloserOptions {
   readonly registry: Registry;
@@ -19,6 +20,8 @@ export interface CloserOptions {
   readonly log: Logger;
   /** In [0, 1). */
   readonly chance: () => number;
+  /** An end that no shim will tell. */
+  readonly conclude: (name: string, fact: RunFact) => void;
 }
 
 /** A run that is not written yet is released after this, or later. */
@@ -66,8 +69,20 @@ export class Closer {
     const stop = now?.run?.stop ?? null;
     if (now?.run?.id !== run.id || now.run.stage !== run.stage || stop === null) return;
     // Gone, and only the news of it is on its way.
-    if (left.length > 0) await this.#name(now, left);
-    else registry.update(name, { ...now, run: { ...now.run, stop: { ...stop, stepMono: clock.mono() } } });
+    if (left.length > 0) {
+      if (stop.outlived !== true) this.#loseNeighbours(run);
+      await this.#name(now, left);
+    } else registry.update(name, { ...now, run: { ...now.run, stop: { ...stop, stepMono: clock.mono() } } });
+  }
+
+  /** Of a thread host that was killed nothing runs but what is in the kernel: the threads beside it are gone. */
+  #loseNeighbours({ host, id }: Run): void {
+    const { registry, clock, conclude } = this.#options;
+    if (host === null) return;
+    for (const { name, run } of [...registry.all()]) {
+      if (!isLive(run) || run.host !== host || run.id === id || run.stop !== null) continue;
+      conclude(name, lostFact(run, 'thread host died', clock.now()));
+    }
   }
 
   async #name(worker: WorkerRecord, left: readonly KnownLeftover[]): Promise<void> {

@@ -185,6 +185,7 @@ export class Ender {
   }
 
   async #killHost(host: string): Promise<void> {
+    this.#options.hosts.killed(host);
     const identity = this.#options.hosts.identityOf(host);
     await this.#signalLeader(host, 'SIGKILL', identity?.pid ?? null, identity?.startTime ?? null);
   }

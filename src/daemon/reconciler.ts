@@ -54,7 +54,7 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     const { clock, log } = options;
-    this.#closer = new Closer(options);
+    this.#closer = new Closer({ ...options, conclude: (name, fact) => this.conclude(name, fact) });
     this.#bucket = new Bucket({ burst: restartBurst, perSecond: restartsPerSecond, nowMono: clock.mono() });
     this.#queue = new KeyedQueue(
       (name) => this.#reconcile(name),

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { type Client, WorkerdError } from '../../../src/shared/client.ts';
 import type { WorkerView } from '../../../src/shared/worker.ts';
-import { module, shell } from '../../fixtures/workers/behaviours.ts';
+import { module, part, shell } from '../../fixtures/workers/behaviours.ts';
 import { CrashBox } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { FrozenDisk } from '../../helpers/frozen-disk.ts';
@@ -61,14 +61,21 @@ test('what is in state D is named by stop and status, is not stopped before it g
   const pids = new Map<string, number>();
   for (const name of Object.keys(all).filter((each) => each !== 'thread')) pids.set(name, await stuck(box, name));
   const host = (await view(client, 'thread'))?.pid ?? 0;
+  const beside = await client.call('start', { name: 'beside', spec: part('thread', 'counts', { restart: 'always' }) });
+  expect(beside.worker.pid).toBe(host);
   await eventually(() => statesOf(host).includes('D'));
   pids.set('thread', host);
   await eventually(async () => (await view(client, 'left'))?.phase === 'exited');
+  const words = ['if=/dev/zero', `of=${disk.file('f')}`, 'bs=1k', 'count=1'];
+  const foreground = box.spawn('workerctl', ['run', '-n', 'fore', '--grace', '300ms', '--', 'dd', ...words]);
+  const inForeground = await stuck(box, 'fore');
 
   const began = performance.now();
-  const [byName, inShell] = await Promise.all([
+  foreground.child.kill('SIGINT');
+  const [byName, inShell, ofRun] = await Promise.all([
     Promise.all([...pids].map(async ([name]) => [name, await errorOf(client.call('stop', { name }))] as const)),
     box.workerctl(['stop', 'leader']),
+    foreground.finished,
   ]);
   expect(performance.now() - began).toBeLessThan(answerMs);
   for (const [name, error] of byName) {
@@ -90,9 +97,19 @@ test('what is in state D is named by stop and status, is not stopped before it g
   expect(byName[0]?.[1].message).toContain(`pid ${pids.get('leader')} (dd if=/dev/zero`);
   expect([inShell.code, inShell.stdout]).toEqual([1, '']);
   expect(inShell.stderr).toContain(`pid ${pids.get('leader')} (dd if=/dev/zero`);
+  expect(ofRun.code).toBe(130);
+  expect(ofRun.stderr).toContain(`pid ${inForeground} (dd if=/dev/zero`);
   expect((await box.workerctl(['status', 'leader'])).stdout).toContain('does not end after SIGKILL');
   // Once for the two that waited for it.
   expect(box.said().match(/"name":"leader".*outlives SIGKILL/g)).toHaveLength(1);
+
+  // The thread beside it is gone with its host, and healed in another.
+  const healed = await eventually(async () => {
+    const now = await view(client, 'beside');
+    return now?.phase === 'running' && now.generation === 2 && now;
+  });
+  expect([healed.restarts, healed.pid === host]).toEqual([0, false]);
+  await client.call('stop', { name: 'beside' });
 
   // What was to follow is refused, and does not come later by itself.
   expect(await errorOf(client.call('restart', { name: 'child' }))).toMatchObject({
@@ -109,6 +126,7 @@ test('what is in state D is named by stop and status, is not stopped before it g
     leader: { kind: 'signal', signal: 'SIGTERM' },
     pool: { kind: 'signal', signal: 'SIGTERM' },
     child: { kind: 'signal', signal: 'SIGTERM' },
+    fore: { kind: 'signal', signal: 'SIGTERM' },
     thread: { kind: 'terminated' },
   };
   for (const [name, exit] of Object.entries(ends)) {
