@@ -36,7 +36,7 @@ const write = 'dd if=/dev/zero of="$1" bs=1k count=1';
 /** Within grace + 500 ms + 5 s; five times that. */
 const answerMs = 5 * 6000;
 
-test('what is in state D is named by stop and status, is not stopped before it goes, and is then what it was', async ({
+test.concurrent('what is in state D is named by stop and status, is not stopped before it goes, and is then what it was', async ({
   skip,
 }) => {
   const disk = FrozenDisk.make();
@@ -143,7 +143,7 @@ test('what is in state D is named by stop and status, is not stopped before it g
   expect(await view(client, 'left')).toMatchObject({ phase: 'exited', leftovers: [] });
 }, 120_000);
 
-test('workerd stop names it and ends all the same; the next daemon still shows it, and its end is lost', async ({
+test.concurrent('workerd stop names it and ends all the same; the next daemon still shows it, and its end is lost', async ({
   skip,
 }) => {
   const disk = FrozenDisk.make();
