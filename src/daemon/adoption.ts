@@ -14,14 +14,15 @@ import type { Clock, Logger, ProcessTable, Shim, SweepTarget } from './ports.ts'
 import { recordFrom, recordSeen } from './rebuild.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
-import { lostFact, refusedFact } from './run-facts.ts';
-import type { Known, RunStatus } from './shim/protocol.ts';
+import { lostFact } from './run-facts.ts';
+import type { Fact, Known, RunStatus } from './shim/protocol.ts';
 import { findSurvivors } from './survivors.ts';
 import type { Sweeper } from './sweeper.ts';
+import { Trials } from './trials.ts';
 
 export interface AdoptionOptions {
   readonly registry: Registry;
-  readonly shim: Shim;
+  readonly shim: Shim & { readonly pid: number | null };
   readonly reconciler: Reconciler;
   readonly hosts: Hosts;
   readonly fifos: FifoKeeper;
@@ -48,6 +49,7 @@ const hostDied = { kind: 'lost', reason: 'thread host died' } as const satisfies
 export class Adoption {
   readonly #options: AdoptionOptions;
   readonly #orphans: Orphans;
+  readonly #trials: Trials;
   #isFirst = true;
   #metRuns = false;
   /** Taken over from the shim after they had ended. */
@@ -55,6 +57,7 @@ export class Adoption {
 
   constructor(options: AdoptionOptions) {
     this.#options = options;
+    this.#trials = new Trials(options);
     const { clock, processes, registry } = options;
     this.#orphans = new Orphans({
       clock,
@@ -69,9 +72,13 @@ export class Adoption {
   }
 
   async connected(runs: readonly RunStatus[]): Promise<void> {
-    const { registry, log, fifos } = this.#options;
+    const { registry, reconciler, log, fifos } = this.#options;
     failpoint('adoption.begun');
     this.#orphans.forgetAll();
+    this.#trials.connected();
+    // What is ordered from now on goes to this shim, which did not know of it when it said what it holds.
+    const earlier = new Set([...this.#options.hosts.all()].map(({ run }) => run));
+    for (const { run } of registry.all()) if (isLive(run)) earlier.add(run.id);
     const isOfEarlierLife = this.#isFirst;
     await this.#rebuild(runs);
     const held = new Map(runs.map((status) => [status.run, status]));
@@ -80,7 +87,8 @@ export class Adoption {
     for (const { run } of [...this.#options.hosts.all()]) {
       const status = held.get(run);
       if (status === undefined) {
-        if (!(await this.#adoptHost(run))) goneHosts.push(run);
+        const mayBeOurs = !earlier.has(run) && this.#options.hosts.identityOf(run) === null;
+        if (!mayBeOurs && !(await this.#adoptHost(run))) goneHosts.push(run);
       } else if (!status.exited) {
         fifos.hold(run);
         if (status.adopted) this.#lookFor(run, status);
@@ -94,7 +102,7 @@ export class Adoption {
       if (worker === null || !isLive(run)) continue;
       const status = held.get(run.id);
       if (status !== undefined) this.#resume(worker, run, status);
-      else await this.#missing(worker, run);
+      else if (earlier.has(run.id) || run.stage !== 'ordered') await this.#missing(worker, run);
     }
     // With the threads that were in it, all at once: nothing is started in it meanwhile.
     for (const run of goneHosts) await this.#options.shim.call('conclude', { run, exit: hostDied });
@@ -108,6 +116,14 @@ export class Adoption {
         log.warn({ run: status.run, pid: status.pid }, 'the shim holds a run that the registry does not know');
       }
     }
+    reconciler.addAll();
+    void this.#trials.begin();
+  }
+
+  /** They are the reconciler's; but a shim that tells of a run has outlived its order. */
+  facts(facts: readonly Fact[]): void {
+    this.#options.reconciler.facts(facts);
+    this.#trials.heard(facts);
   }
 
   /** Workers have changed. */
@@ -219,18 +235,12 @@ export class Adoption {
 
   /** In the store, and nobody knows whether a shim that is gone began with it. */
   async #orderAgain(worker: WorkerRecord, run: Run): Promise<void> {
-    const { shim, orders, sweeper, hosts, reconciler, clock, log } = this.#options;
+    const { sweeper, hosts } = this.#options;
     const { name } = worker;
     // Killed between fork and report: somebody of this run lives, but nobody knows who leads it.
     if ((await sweeper.look(anyOf(run.id))).length > 0) return this.#lose(name, 'the shim died while starting it');
     if (run.host !== null && !hosts.isUsable(run.host)) return this.#lose(name, hostDied.reason);
-    try {
-      await shim.call('spawn', spawnOrder(worker, run, orders));
-    } catch (error) {
-      if (!shim.connected) throw error;
-      log.error({ name, run: run.id, error: String(error) }, 'the shim refused to start the worker');
-      reconciler.conclude(name, refusedFact(clock.now(), error));
-    }
+    return this.#trials.missing(name);
   }
 
   /** Before its threads: what it says of them is for the shim that reads on. False: it is gone. */

@@ -118,7 +118,11 @@ export const runStop = async (options: ControlOptions, keepWorkers: boolean): Pr
     say(options, { pid: null, outcome: 'not-running' }, 'not running');
     return exitCodes.done;
   }
-  const { pid } = await client.call('daemon.stop', { keepWorkers });
+  const { pid } = await client.call('daemon.stop', { keepWorkers }).catch(async (error: unknown) => {
+    // It ends all the same, and says what it could not end.
+    if (error instanceof WorkerdError && error.code === 'worker.busy') await untilGone(Number(error.data['pid']));
+    throw error;
+  });
   client.close();
   await untilGone(pid);
   say(options, { pid, outcome: 'stopped' }, `stopped (pid ${pid})`);

@@ -11,10 +11,11 @@ import { protocolVersion } from '../shared/protocol.ts';
 import { type Actor, type Caller, isWorkerName } from '../shared/worker.ts';
 import { Admission } from './admission.ts';
 import { Adoption, inertRecord, resumeRecord } from './adoption.ts';
-import { isOpen } from './core/model.ts';
+import { isOpen, type WorkerRecord } from './core/model.ts';
 import { phaseOf, timestamp } from './core/view.ts';
 import { Ender } from './ender.ts';
 import { cleanEnvironment, shimEnvironment } from './environment.ts';
+import { notAllEnded } from './failures.ts';
 import { FifoKeeper } from './fifo-keeper.ts';
 import { type Connection, createHandlers, type DaemonControl, gateMethods, isHeldMethod } from './handlers.ts';
 import { Hosts } from './hosts.ts';
@@ -153,7 +154,7 @@ export class Daemon {
       processes: this.#processes,
       store: this.#store,
       listener: this.#surroundings.hearing({
-        facts: (facts) => this.#reconciler.facts(facts),
+        facts: (facts) => this.#adoption.facts(facts),
         state: (note) => this.#reconciler.state(note),
         connected: (runs) => this.#adoption.connected(runs),
         told: () => {
@@ -286,24 +287,25 @@ export class Daemon {
     return ending;
   }
 
-  /** Ends every worker in good order, then the shim, then the daemon; `keepWorkers`: the daemon alone. */
-  async stop(keepWorkers: boolean, by: Actor): Promise<void> {
+  /** Every worker in good order, then the shim; `keepWorkers`: neither. Gives back what could not be ended. */
+  async stop(keepWorkers: boolean, by: Actor): Promise<readonly WorkerRecord[]> {
     const { serviceManager, externalShim, log } = this.#options;
     log.info({ keepWorkers, via: by.via, by: by.pid }, 'ending');
     this.#stopping = true;
     serviceManager.stopping();
-    if (!keepWorkers) {
-      this.#link.wake();
-      await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
-      this.#registry.flushNow();
-      try {
-        this.#store.setMeta(cleanMeta, '1');
-      } catch (error) {
-        // What could not be stopped for want of a registry, the shim ends in good order by itself.
-        log.error({ error: String(error) }, 'the registry could not be written; ending all the same');
-      }
-      if (!externalShim) await this.#endShim();
+    if (keepWorkers) return [];
+    this.#link.wake();
+    const left = await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
+    if (left.length > 0) log.error({ why: notAllEnded(left, process.pid).message }, 'not every worker could be ended');
+    this.#registry.flushNow();
+    try {
+      this.#store.setMeta(cleanMeta, '1');
+    } catch (error) {
+      // What could not be stopped for want of a registry, the shim ends in good order by itself.
+      log.error({ error: String(error) }, 'the registry could not be written; ending all the same');
     }
+    if (!externalShim) await this.#endShim();
+    return left;
   }
 
   /** The answer to whoever asked goes first. */
@@ -354,8 +356,9 @@ export class Daemon {
       version,
       info: () => ({ ...info, ...this.#surroundings.look() }),
       stop: async (keepWorkers, by) => {
-        await this.stop(keepWorkers, by);
+        const left = await this.stop(keepWorkers, by);
         this.finish();
+        if (left.length > 0) throw notAllEnded(left, process.pid);
       },
       restart: () => this.restart(itself),
     };

@@ -4,6 +4,7 @@
  */
 import type { Actor, JsonObject } from '../shared/worker.ts';
 import { type Identity, isLive, type KnownLeftover, type Run } from './core/model.ts';
+import { outlivesKillMs } from './core/unended.ts';
 import type { Hosts } from './hosts.ts';
 import type { Clock, Logger, ProcessMark, ProcessTable, Shim, SweepTarget } from './ports.ts';
 import type { Sweeper } from './sweeper.ts';
@@ -29,8 +30,6 @@ const ticksOf = (ms: number): number => Math.ceil(ms / 10);
 const lookMs = 20;
 /** After this many looks at the known ones, everything is looked at again: they may have spawned more. */
 const looksPerSweep = 10;
-/** What outlives SIGKILL by this is uninterruptible, and named. */
-const giveUpMs = 1500;
 /** A shim that has not answered by then stands still (it may be stopped, not dead): signals go past it. */
 const answerMs = 2000;
 /** A thread that lives on for so long after its host was told blocks in native code. */
@@ -110,12 +109,13 @@ export class Ender {
 
   /**
    * What is left of a run whose leader is gone. `deadline` (asked at each look) says until when that may end by itself
-   * after its stop signal; `null`: leave it alone. Gives back what lives on.
+   * after its stop signal; `null`: leave it alone. Gives back what lives on, also what outlives SIGKILL by `patienceMs`.
    */
   async clear(
     run: Run,
     deadline: () => number | null,
     known: readonly KnownLeftover[] = [],
+    patienceMs = outlivesKillMs,
   ): Promise<readonly KnownLeftover[]> {
     const { clock, processes } = this.#options;
     let left = await this.look(run, known);
@@ -128,7 +128,7 @@ export class Ender {
       if (nowMono >= untilMono) {
         killedMono ??= nowMono;
         for (const each of left) processes.signal(each, 'SIGKILL');
-        if (nowMono - killedMono > giveUpMs) return left;
+        if (nowMono - killedMono > patienceMs) return this.#inTheirStates(left);
       } else for (const each of left) this.#askOnce(each, run, asked);
       await this.#pause();
       left = left.filter((each) => processes.startTimeOf(each.pid) === each.startTime);
@@ -142,6 +142,23 @@ export class Ender {
     // Whoever has its numbers now, after a boot, is somebody else.
     if (run.bootId !== this.#options.processes.bootId) return Promise.resolve([]);
     return this.#options.sweeper.look(this.#target(run, known));
+  }
+
+  /** All that lives of a run whose leader was killed, the host of a thread with it, each in the state that keeps it. */
+  async stubborn(run: Run): Promise<readonly KnownLeftover[]> {
+    const { sweeper, hosts } = this.#options;
+    const own = await this.look(run);
+    const host = run.host === null ? null : hosts.identityOf(run.host);
+    if (run.host === null || host === null) return this.#inTheirStates(own);
+    const target = { run: run.host, group: host.pid, since: host.startTime, until: null, mark: null, also: [] };
+    return this.#inTheirStates([...(await sweeper.look(target)), ...own]);
+  }
+
+  #inTheirStates(left: readonly KnownLeftover[]): readonly KnownLeftover[] {
+    return left.flatMap((each) => {
+      const state = this.#options.processes.stateOf(each);
+      return state === null ? [] : [{ ...each, state }];
+    });
   }
 
   /** It is closed; what it left behind is in the registry. */
@@ -191,6 +208,7 @@ export class Ender {
   }
 
   async #killHost(host: string): Promise<void> {
+    this.#options.hosts.killed(host);
     const identity = this.#options.hosts.identityOf(host);
     await this.#signalLeader(host, 'SIGKILL', identity?.pid ?? null, identity?.startTime ?? null);
   }

@@ -217,6 +217,12 @@ export class Hosts {
     return host?.pid == null || host.startTime === null ? null : { pid: host.pid, startTime: host.startTime };
   }
 
+  /** It gets SIGKILL: no thread is placed there any more, however long that takes. */
+  killed(run: string): void {
+    const host = this.#hosts.get(run);
+    if (host !== undefined) host.ending = true;
+  }
+
   /** Its threads are told of one by one; it goes out of the books. */
   exited(run: string): void {
     const host = this.#hosts.get(run);

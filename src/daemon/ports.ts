@@ -98,6 +98,8 @@ export interface ProcessTable {
   lookOf(pid: number): Look;
   /** Paths of what it has open, as far as it may be looked at. */
   openedBy(pid: number): readonly string[];
+  /** The kernel's letter for what it does (proc_pid_stat(5)); `null` when it is gone. */
+  stateOf(target: Identity): string | null;
   /** The process group it is in; `null` when it is gone. */
   groupOf(target: Identity): number | null;
   /** Signals the group that a living process leads, once it is proven to be the one meant. */

@@ -72,11 +72,33 @@ export const readStat = (pid: number): ProcessStat | null => {
   };
 };
 
-export const isGone = (stat: ProcessStat): boolean => stat.state === 'Z' || stat.state === 'X';
+/** A leader that has ended is shown as Z also while other threads of its process live on, in the kernel for one. */
+export const isGone = ({ state, threads }: Pick<ProcessStat, 'state' | 'threads'>): boolean =>
+  state === 'X' || (state === 'Z' && threads <= 1);
+
+/**
+ * Where to look at what a process is: its own directory, or that of a thread which keeps it alive. A leader that has ended
+ * has neither arguments nor an environment any more.
+ */
+const placeOf = ({ pid, state }: Pick<ProcessStat, 'pid' | 'state'>): string => {
+  const own = `/proc/${pid}`;
+  if (state !== 'Z') return own;
+  try {
+    const threads = readdirSync(`${own}/task`).map((thread) => `${own}/task/${thread}`);
+    return threads.find((thread) => !/[ZX]/.test(stateIn(thread))) ?? own;
+  } catch {
+    return own;
+  }
+};
+
+const stateIn = (place: string): string => {
+  const text = readProc(`${place}/stat`, true)?.toString('latin1') ?? '';
+  return text.charAt(text.lastIndexOf(')') + 2);
+};
 
 /** The run whose marker the process carries in its environment, as it was at its exec. */
-const runOf = (pid: number): string | null => {
-  const bytes = readProc(`/proc/${pid}/environ`, false);
+const runOf = (stat: ProcessStat): string | null => {
+  const bytes = readProc(`${placeOf(stat)}/environ`, false);
   if (bytes === null) return null;
   for (let at = bytes.indexOf(marker); at !== -1; at = bytes.indexOf(marker, at + 1)) {
     if (at > 0 && bytes[at - 1] !== 0) continue;
@@ -86,10 +108,10 @@ const runOf = (pid: number): string | null => {
   return null;
 };
 
-const commandOf = (pid: number): string => {
-  const bytes = readProc(`/proc/${pid}/cmdline`, true);
+const commandOf = (stat: ProcessStat): string => {
+  const bytes = readProc(`${placeOf(stat)}/cmdline`, true);
   const words = bytes === null ? '' : bytes.toString('utf8').replaceAll('\0', ' ').trim();
-  const shown = words === '' ? `[pid ${pid}]` : words;
+  const shown = words === '' ? `[pid ${stat.pid}]` : words;
   return shown.length > shownCommandLength ? `${shown.slice(0, shownCommandLength)}…` : shown;
 };
 
@@ -194,7 +216,7 @@ export class LinuxProcessTable implements ProcessTable {
       const stat = readStat(pid);
       if (stat === null || isGone(stat) || stat.startTime < since || pid === process.pid) continue;
       const run = this.#belongsTo(stat, groups, byTree, found);
-      if (run !== null) found.get(run)?.push({ pid, startTime: stat.startTime, command: commandOf(pid) });
+      if (run !== null) found.get(run)?.push({ pid, startTime: stat.startTime, command: commandOf(stat) });
     }
     return found;
   }
@@ -205,7 +227,7 @@ export class LinuxProcessTable implements ProcessTable {
     byTree: ReadonlyMap<number, { run: string; startTime: number }>,
     wanted: ReadonlyMap<string, unknown>,
   ): string | null {
-    const marked = runOf(stat.pid);
+    const marked = runOf(stat);
     if (marked !== null) return wanted.has(marked) ? marked : null;
     const tree = byTree.get(stat.pid);
     if (tree !== undefined && tree.startTime === stat.startTime) return tree.run;
@@ -258,6 +280,12 @@ export class LinuxProcessTable implements ProcessTable {
     } catch {
       return [];
     }
+  }
+
+  stateOf(target: Identity): string | null {
+    const stat = readStat(target.pid);
+    if (stat === null || stat.startTime !== target.startTime || isGone(stat)) return null;
+    return stateIn(placeOf(stat));
   }
 
   groupOf(target: Identity): number | null {

@@ -92,7 +92,7 @@ export const runShim = async ({ home, version, log, onReady }: ShimOptions): Pro
 
   async function endInOrder(): Promise<void> {
     log('ending: every run is asked to end');
-    await endAllRuns(runs);
+    await endAllRuns(runs, log);
     const deadline = performance.now() + lastFactsMs;
     while (facts.unacknowledged > 0 && own.listened && performance.now() < deadline) {
       await new Promise((next) => setTimeout(next, 10));

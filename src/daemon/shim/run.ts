@@ -55,6 +55,8 @@ export class Run {
   #toldClosed = false;
   /** The shim ends it because it is itself told to end. */
   endedByShim = false;
+  /** When SIGKILL was first said to it. */
+  killedMs: number | null = null;
   released = false;
 
   constructor(order: SpawnParams, directory: string, hooks: RunHooks, adopted?: Adopted) {
@@ -180,6 +182,7 @@ export class Run {
     if (this.#phase !== 'alive' || pid === null || number === undefined || this.order.kind === 'thread') return false;
     // A child of ours keeps its pid until it is reaped, and then it has exited; an adopted one has to be looked at.
     if (this.#adopted && (this.#startTime === null || !isProven(pid, this.#startTime))) return false;
+    if (signal === 'SIGKILL') this.killedMs ??= performance.now();
     try {
       process.kill(to === 'group' ? -pid : pid, number);
       return true;

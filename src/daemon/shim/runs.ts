@@ -77,6 +77,10 @@ export class RunTable {
     return this.all.filter((run) => !run.exited);
   }
 
+  find(id: string | null): Run | null {
+    return id === null ? null : (this.#runs.get(id) ?? null);
+  }
+
   list(): readonly RunStatus[] {
     return this.all.map((run) => run.status());
   }
@@ -174,7 +178,8 @@ export class RunTable {
   async close(): Promise<void> {
     for (const run of [...this.#runs.values(), ...this.#lingering]) {
       run.closeAll();
-      run.channels.removeDirectory();
+      // Whoever lives on still writes there, and the next shim reads it.
+      if (run.exited) run.channels.removeDirectory();
     }
     await this.#pool.close();
   }
