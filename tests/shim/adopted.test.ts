@@ -113,6 +113,7 @@ test('state that is known is the base of what the pipe still holds, and is not t
   const order = home.order('w', ['sh', '-c', says, gate], { kind: 'command' });
   await daemon.ask('spawn', order);
   const identity = await identityOf('w');
+  await eventually('the first shim to have read it', () => daemon.states.some(({ state }) => state['a'] === 1));
   const second = await next();
   const state = { a: 2, b: 2 };
   await second.ask('adopt', { ...order, ...identity, revision: 5, known: { ...known, state, stateAt: 1 } });
