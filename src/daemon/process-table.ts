@@ -75,7 +75,8 @@ export const readStat = (pid: number): ProcessStat | null => {
 export const isGone = (stat: ProcessStat): boolean => stat.state === 'Z' || stat.state === 'X';
 
 const instant = new Int32Array(new SharedArrayBuffer(4));
-const execLooks = 10;
+/** Preempted in the middle of it, on a busy machine, it takes a while. */
+const execLooks = 50;
 
 /** In the middle of an exec a process has neither arguments nor an environment: it is looked at again. */
 const readEnvironment = (pid: number): Buffer | null => {
