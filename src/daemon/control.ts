@@ -2,11 +2,11 @@
 import { existsSync } from 'node:fs';
 import { type Client, connect } from '../shared/client.ts';
 import { isLost, replacement } from '../shared/connection.ts';
+import type { DaemonInfo } from '../shared/daemon-info.ts';
 import { exitCodes, WorkerdError } from '../shared/errors.ts';
 import { launchDaemon } from '../shared/launch.ts';
 import type { Places } from '../shared/paths.ts';
 import { jsonText, printable } from '../shared/printable.ts';
-import type { DaemonInfo } from '../shared/protocol.ts';
 import { isGone, readStat } from './process-table.ts';
 
 export interface ControlOptions {
@@ -118,7 +118,11 @@ export const runStop = async (options: ControlOptions, keepWorkers: boolean): Pr
     say(options, { pid: null, outcome: 'not-running' }, 'not running');
     return exitCodes.done;
   }
-  const { pid } = await client.call('daemon.stop', { keepWorkers });
+  const { pid } = await client.call('daemon.stop', { keepWorkers }).catch(async (error: unknown) => {
+    // It ends all the same, and says what it could not end.
+    if (error instanceof WorkerdError && error.code === 'worker.busy') await untilGone(Number(error.data['pid']));
+    throw error;
+  });
   client.close();
   await untilGone(pid);
   say(options, { pid, outcome: 'stopped' }, `stopped (pid ${pid})`);

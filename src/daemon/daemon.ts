@@ -2,7 +2,7 @@
  * One life of the control plane: builds every part, wires them, serves until told to end, and ends in order.
  * Everything it needs of the process it lives in is handed to it; `main.ts` does that.
  */
-import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { WorkerdError } from '../shared/errors.ts';
 import { Gate } from '../shared/gate.ts';
@@ -11,10 +11,11 @@ import { protocolVersion } from '../shared/protocol.ts';
 import { type Actor, type Caller, isWorkerName } from '../shared/worker.ts';
 import { Admission } from './admission.ts';
 import { Adoption, inertRecord, resumeRecord } from './adoption.ts';
-import { isOpen } from './core/model.ts';
+import { isOpen, type WorkerRecord } from './core/model.ts';
 import { phaseOf, timestamp } from './core/view.ts';
 import { Ender } from './ender.ts';
 import { cleanEnvironment, shimEnvironment } from './environment.ts';
+import { notAllEnded } from './failures.ts';
 import { FifoKeeper } from './fifo-keeper.ts';
 import { type Connection, createHandlers, type DaemonControl, gateMethods, isHeldMethod } from './handlers.ts';
 import { Hosts } from './hosts.ts';
@@ -31,6 +32,7 @@ import { Listener } from './server.ts';
 import type { ServiceManager } from './service-manager.ts';
 import { ShimLink } from './shim-link.ts';
 import type { SqliteStore } from './store.ts';
+import { Surroundings } from './surroundings.ts';
 import { Sweeper } from './sweeper.ts';
 import { nonce, systemClock } from './system.ts';
 import { UsageReader } from './usage.ts';
@@ -77,6 +79,7 @@ export class Daemon {
   readonly #verbs: Verbs;
   readonly #listener: Listener;
   readonly #replacement: Replacement;
+  readonly #surroundings: Surroundings;
   #replacing: Promise<void> | null = null;
   readonly #processes = new LinuxProcessTable();
   #ended: (ending: Ending) => void = () => {};
@@ -105,10 +108,13 @@ export class Daemon {
       announce: (transitions) => {
         waiters.announce(transitions);
         this.#hub.announce(transitions);
+        this.#adoption.stirred();
         this.#showStatus();
       },
+      onWritten: () => this.#surroundings.registryWritten(),
       onRefused: (error) => {
         log.error({ error: error.message, registry: places.registry }, 'the registry could not be written');
+        this.#surroundings.registryRefused(error);
         this.#link.refuse();
         // One for all refusals: each of them would bring the next about.
         if (this.#retryPending) return;
@@ -128,6 +134,15 @@ export class Daemon {
       names: () => this.#registry.announcedNames(),
       get: (name) => this.#registry.announced(name),
     });
+    this.#surroundings = new Surroundings({
+      places,
+      clock,
+      log,
+      store: this.#store,
+      line: () => this.#link,
+      externalShim: options.externalShim,
+      recordOf: (name) => this.#registry.get(name),
+    });
     this.#link = new ShimLink({
       places,
       command: options.externalShim
@@ -138,13 +153,16 @@ export class Daemon {
       log,
       processes: this.#processes,
       store: this.#store,
-      listener: {
-        facts: (facts) => this.#reconciler.facts(facts),
+      listener: this.#surroundings.hearing({
+        facts: (facts) => this.#adoption.facts(facts),
         state: (note) => this.#reconciler.state(note),
         connected: (runs) => this.#adoption.connected(runs),
-        told: () => this.#adoption.told(),
+        told: () => {
+          this.#adoption.told();
+          ender.sayAgain();
+        },
         lost: (why) => log.error({ why }, 'the shim is gone; workers go on, their output waits for the next one'),
-      },
+      }),
     });
     this.#fifos = new FifoKeeper(places);
     const sweeper = new Sweeper(this.#processes);
@@ -241,8 +259,8 @@ export class Daemon {
     if (externalShim) writeFileSync(places.serviceMark, '', { mode: 0o600 });
     else rmSync(places.serviceMark, { force: true });
     const started = this.#link.start();
-    // A shim of the service manager's may come later; clients are served meanwhile.
-    await (externalShim ? Promise.race([started, this.#soon()]) : started);
+    // A shim of the service manager's may come later, and one that is stopped goes on later; clients are served meanwhile.
+    await Promise.race([started, externalShim ? this.#soon() : this.#link.silence]);
     if (!this.#stopping) {
       this.#hosts.endIdle();
       // A registry that was lost cannot say; a shim that holds runs can.
@@ -269,23 +287,25 @@ export class Daemon {
     return ending;
   }
 
-  /** Ends every worker in good order, then the shim, then the daemon; `keepWorkers`: the daemon alone. */
-  async stop(keepWorkers: boolean, by: Actor): Promise<void> {
+  /** Every worker in good order, then the shim; `keepWorkers`: neither. Gives back what could not be ended. */
+  async stop(keepWorkers: boolean, by: Actor): Promise<readonly WorkerRecord[]> {
     const { serviceManager, externalShim, log } = this.#options;
     log.info({ keepWorkers, via: by.via, by: by.pid }, 'ending');
     this.#stopping = true;
     serviceManager.stopping();
-    if (!keepWorkers) {
-      await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
-      this.#registry.flushNow();
-      try {
-        this.#store.setMeta(cleanMeta, '1');
-      } catch (error) {
-        // What could not be stopped for want of a registry, the shim ends in good order by itself.
-        log.error({ error: String(error) }, 'the registry could not be written; ending all the same');
-      }
-      if (!externalShim) await this.#endShim();
+    if (keepWorkers) return [];
+    this.#link.wake();
+    const left = await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
+    if (left.length > 0) log.error({ why: notAllEnded(left, process.pid).message }, 'not every worker could be ended');
+    this.#registry.flushNow();
+    try {
+      this.#store.setMeta(cleanMeta, '1');
+    } catch (error) {
+      // What could not be stopped for want of a registry, the shim ends in good order by itself.
+      log.error({ error: String(error) }, 'the registry could not be written; ending all the same');
     }
+    if (!externalShim) await this.#endShim();
+    return left;
   }
 
   /** The answer to whoever asked goes first. */
@@ -330,12 +350,15 @@ export class Daemon {
       home: places.home,
       socket: places.socket,
       startedAt: timestamp(this.#startedAt) ?? '',
+      node: process.version,
     };
     return {
-      info: () => info,
+      version,
+      info: () => ({ ...info, ...this.#surroundings.look() }),
       stop: async (keepWorkers, by) => {
-        await this.stop(keepWorkers, by);
+        const left = await this.stop(keepWorkers, by);
         this.finish();
+        if (left.length > 0) throw notAllEnded(left, process.pid);
       },
       restart: () => this.restart(itself),
     };
@@ -414,13 +437,3 @@ const shimEndMs = 5000;
 const shimLookMs = 10;
 /** With an external shim: how long to wait for it before serving without. */
 const externalShimMs = 1000;
-const maxLogBytes = 10 * 1024 * 1024;
-
-/** The daemon's own log, when detached: kept bounded by starting a new one and keeping the last. */
-export const rotateDaemonLog = (places: Places): void => {
-  try {
-    if (statSync(places.daemonLog).size > maxLogBytes) renameSync(places.daemonLog, `${places.daemonLog}.1`);
-  } catch {
-    // Not there yet.
-  }
-};

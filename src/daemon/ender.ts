@@ -4,6 +4,7 @@
  */
 import type { Actor, JsonObject } from '../shared/worker.ts';
 import { type Identity, isLive, type KnownLeftover, type Run } from './core/model.ts';
+import { outlivesKillMs } from './core/unended.ts';
 import type { Hosts } from './hosts.ts';
 import type { Clock, Logger, ProcessMark, ProcessTable, Shim, SweepTarget } from './ports.ts';
 import type { Sweeper } from './sweeper.ts';
@@ -29,8 +30,16 @@ const ticksOf = (ms: number): number => Math.ceil(ms / 10);
 const lookMs = 20;
 /** After this many looks at the known ones, everything is looked at again: they may have spawned more. */
 const looksPerSweep = 10;
-/** What outlives SIGKILL by this is uninterruptible, and named. */
-const giveUpMs = 1500;
+/** A shim that has not answered by then stands still (it may be stopped, not dead): signals go past it. */
+const answerMs = 2000;
+/** A thread that lives on for so long after its host was told blocks in native code. */
+const terminateMs = 250;
+
+interface Unsaid {
+  readonly run: string;
+  readonly message: JsonObject;
+  readonly onTaken: () => void;
+}
 
 export class Ender {
   readonly #options: EnderOptions;
@@ -38,6 +47,10 @@ export class Ender {
   readonly #marks = new Map<string, ProcessMark | null>();
   /** Descendants seen before the first stop signal, by run: `env -i` loses them the marker. */
   readonly #trees = new Map<string, readonly Identity[]>();
+  /** What no shim could pass on: said to the next one. */
+  #unsaid: Unsaid[] = [];
+  /** Threads whose host was told to terminate them: when the shim took that; `null`: it has not yet. */
+  readonly #terminated = new Map<string, number | null>();
 
   constructor(options: EnderOptions) {
     this.#options = options;
@@ -68,7 +81,10 @@ export class Ender {
   async force(run: Run): Promise<void> {
     this.#rememberTree(run);
     if (run.kind === 'thread') {
-      if (run.host !== null) await this.#down(run.host, { terminate: { run: run.id } });
+      if (run.host === null) return;
+      const { clock } = this.#options;
+      this.#terminated.set(run.id, null);
+      await this.#down(run.host, { terminate: { run: run.id } }, () => this.#terminated.set(run.id, clock.mono()));
       return;
     }
     await this.#signal(run, 'SIGTERM');
@@ -79,7 +95,12 @@ export class Ender {
   async kill(run: Run): Promise<void> {
     this.#rememberTree(run);
     if (run.kind === 'thread') {
-      if (run.host !== null) await this.#killHost(run.host);
+      if (run.host === null) return;
+      // The other threads in there are not to suffer for a shim that was away, or stood still, when it was told.
+      const takenMono = this.#terminated.get(run.id);
+      if (takenMono === undefined) await this.force(run);
+      else if (takenMono !== null && this.#options.clock.mono() - takenMono >= terminateMs)
+        await this.#killHost(run.host);
       return;
     }
     await this.#signal(run, 'SIGKILL');
@@ -88,12 +109,13 @@ export class Ender {
 
   /**
    * What is left of a run whose leader is gone. `deadline` (asked at each look) says until when that may end by itself
-   * after its stop signal; `null`: leave it alone. Gives back what lives on.
+   * after its stop signal; `null`: leave it alone. Gives back what lives on, also what outlives SIGKILL by `patienceMs`.
    */
   async clear(
     run: Run,
     deadline: () => number | null,
     known: readonly KnownLeftover[] = [],
+    patienceMs = outlivesKillMs,
   ): Promise<readonly KnownLeftover[]> {
     const { clock, processes } = this.#options;
     let left = await this.look(run, known);
@@ -106,7 +128,7 @@ export class Ender {
       if (nowMono >= untilMono) {
         killedMono ??= nowMono;
         for (const each of left) processes.signal(each, 'SIGKILL');
-        if (nowMono - killedMono > giveUpMs) return left;
+        if (nowMono - killedMono > patienceMs) return this.#inTheirStates(left);
       } else for (const each of left) this.#askOnce(each, run, asked);
       await this.#pause();
       left = left.filter((each) => processes.startTimeOf(each.pid) === each.startTime);
@@ -122,10 +144,28 @@ export class Ender {
     return this.#options.sweeper.look(this.#target(run, known));
   }
 
+  /** All that lives of a run whose leader was killed, the host of a thread with it, each in the state that keeps it. */
+  async stubborn(run: Run): Promise<readonly KnownLeftover[]> {
+    const { sweeper, hosts } = this.#options;
+    const own = await this.look(run);
+    const host = run.host === null ? null : hosts.identityOf(run.host);
+    if (run.host === null || host === null) return this.#inTheirStates(own);
+    const target = { run: run.host, group: host.pid, since: host.startTime, until: null, mark: null, also: [] };
+    return this.#inTheirStates([...(await sweeper.look(target)), ...own]);
+  }
+
+  #inTheirStates(left: readonly KnownLeftover[]): readonly KnownLeftover[] {
+    return left.flatMap((each) => {
+      const state = this.#options.processes.stateOf(each);
+      return state === null ? [] : [{ ...each, state }];
+    });
+  }
+
   /** It is closed; what it left behind is in the registry. */
   forget(run: Run): void {
     this.#trees.delete(run.id);
     this.#marks.delete(run.id);
+    this.#terminated.delete(run.id);
   }
 
   #askOnce(process: KnownLeftover, run: Run, asked: Set<string>): void {
@@ -168,6 +208,7 @@ export class Ender {
   }
 
   async #killHost(host: string): Promise<void> {
+    this.#options.hosts.killed(host);
     const identity = this.#options.hosts.identityOf(host);
     await this.#signalLeader(host, 'SIGKILL', identity?.pid ?? null, identity?.startTime ?? null);
   }
@@ -175,23 +216,38 @@ export class Ender {
   /** Through the shim that holds the process; where none does, to the process itself, once it is proven to be it. */
   async #signalLeader(run: string, signal: NodeJS.Signals, pid: number | null, startTime: number | null) {
     const { shim, processes } = this.#options;
-    if (shim.connected && (await this.#told(() => shim.call('signal', { run, signal, to: 'group' })))) return;
+    if (await this.#told(() => shim.call('signal', { run, signal, to: 'group' }))) return;
     if (pid !== null && startTime !== null) processes.signalGroup({ pid, startTime }, signal);
   }
 
-  async #down(run: string, message: JsonObject): Promise<void> {
+  async #down(run: string, message: JsonObject, onTaken: () => void = () => {}): Promise<void> {
     const { shim } = this.#options;
-    if (shim.connected) await this.#told(() => shim.call('down', { run, message }));
+    const told = await this.#told(async () => {
+      await shim.call('down', { run, message });
+      onTaken();
+    });
+    if (!told && !shim.connected) this.#unsaid.push({ run, message, onTaken });
   }
 
-  /** False: the shim does not know the run, or went away. */
+  /** A shim answers, and reads on: a module whose shim was away is asked to stop as any other is. */
+  sayAgain(): void {
+    for (const { run, message, onTaken } of this.#unsaid.splice(0)) void this.#down(run, message, onTaken);
+  }
+
+  /** False: there is no shim, it does not know the run, it went away, or it stands still: then nobody waits for it. */
   async #told(call: () => Promise<unknown>): Promise<boolean> {
+    const { shim, clock, log } = this.#options;
+    if (!shim.connected) return false;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const cancel = clock.at(clock.mono() + answerMs, () => reject(new Error(`no answer within ${answerMs} ms`)));
     try {
-      await call();
+      await Promise.race([call(), late]);
       return true;
     } catch (error) {
-      this.#options.log.warn({ error: String(error) }, 'the shim could not pass it on');
+      log.warn({ error: String(error) }, 'the shim could not pass it on');
       return false;
+    } finally {
+      cancel();
     }
   }
 

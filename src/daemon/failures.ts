@@ -1,7 +1,8 @@
 /** Why a verb came to nothing, in words and as an error. Pure. */
 import { WorkerdError } from '../shared/errors.ts';
 import type { Exit, Phase, Spec } from '../shared/worker.ts';
-import { isLive, type WorkerRecord } from './core/model.ts';
+import { isLive, isOpen, type KnownLeftover, type WorkerRecord } from './core/model.ts';
+import { named, wayOut } from './core/unended.ts';
 import { phaseOf, viewOf } from './core/view.ts';
 import { differences } from './definitions.ts';
 
@@ -38,7 +39,7 @@ export const startFailed = (worker: WorkerRecord, generation: number): WorkerdEr
       : run !== null && run.generation > generation
         ? 'it was replaced by a newer run'
         : own === null && worker.reason !== null
-          ? worker.reason
+          ? `${run?.stop?.outlived === true && isOpen(run) ? 'its earlier run ' : ''}${worker.reason}`
           : 'it was stopped before that';
   const next = exit === null ? '' : `. See: workerctl logs ${name}`;
   return new WorkerdError('worker.start-failed', `${name} did not start: ${why}${next}`, {
@@ -88,8 +89,20 @@ export const specConflict = (worker: WorkerRecord, spec: Spec): WorkerdError => 
   );
 };
 
-export const notEnded = (worker: WorkerRecord): WorkerdError => {
-  const { leftovers } = viewOf(worker);
-  const who = leftovers.map(({ pid, command }) => `${pid} (${command})`).join(', ');
-  return new WorkerdError('worker.busy', `${worker.name}: cannot be ended: ${who}`, { name: worker.name, leftovers });
+export const notEnded = ({ name, leftovers }: WorkerRecord): WorkerdError => {
+  const message = `${name} cannot be ended: SIGKILL is outlived by ${named(leftovers)}. ${wayOut(leftovers)}. Try again: workerctl stop ${name}`;
+  return new WorkerdError('worker.busy', message, { name, leftovers: leftovers.map(shownProcess) });
+};
+
+const shownProcess = ({ pid, command, state }: KnownLeftover) => ({ pid, command, state: state ?? null });
+
+/** The daemon was to end every worker, and ends though some cannot be ended. */
+export const notAllEnded = (workers: readonly WorkerRecord[], pid: number): WorkerdError => {
+  const all = workers.flatMap(({ name, leftovers }) =>
+    leftovers.map((process) => ({ name, words: `${name}: ${named([process])}`, ...shownProcess(process) })),
+  );
+  const message =
+    `the daemon (pid ${pid}) has ended, and every worker but what outlives SIGKILL: ${all.map(({ words }) => words).join('; ')}. ` +
+    `${wayOut(workers.flatMap(({ leftovers }) => leftovers))}. The next daemon shows what is still there: workerctl status`;
+  return new WorkerdError('worker.busy', message, { pid, leftovers: all.map(({ words: _words, ...each }) => each) });
 };

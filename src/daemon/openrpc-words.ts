@@ -27,7 +27,8 @@ export const errorWords: Readonly<Record<ErrorCode, string>> = {
   'worker.already-running': 'It is alive, and `ifRunning` is `fail`.',
   'worker.start-failed': 'Its run ended before it was what `start` waits for; `data.exit` says how.',
   'worker.spec-conflict': 'It is alive with another definition; `data.differs` names the members.',
-  'worker.busy': 'It is alive, or something of it is that cannot be ended.',
+  'worker.busy':
+    'It is alive, or something of it is that cannot be ended: `data.leftovers` has pid, command and state.',
   'worker.not-running': 'It has no run to signal or to send to.',
   'wait.timeout': '`timeoutMs` passed. The worker is left as it is.',
   'wait.impossible': 'The condition can no longer come true.',
@@ -311,7 +312,11 @@ export const methodWords: { readonly [M in MethodName]: MethodWords<M> } = {
     errors: ['worker.not-found'],
   },
   'daemon.info': { params: {} },
-  'daemon.stop': { params: { keepWorkers: 'End the daemon alone; the workers go on.' } },
+  'daemon.stop': {
+    params: { keepWorkers: 'End the daemon alone; the workers go on.' },
+    // It ends all the same.
+    errors: ['worker.busy'],
+  },
   'daemon.restart': { params: {} },
   'rpc.discover': { params: {} },
 };

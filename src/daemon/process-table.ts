@@ -72,11 +72,56 @@ export const readStat = (pid: number): ProcessStat | null => {
   };
 };
 
-export const isGone = (stat: ProcessStat): boolean => stat.state === 'Z' || stat.state === 'X';
+/** A leader that has ended is shown as Z also while other threads of its process live on, in the kernel for one. */
+export const isGone = ({ state, threads }: Pick<ProcessStat, 'state' | 'threads'>): boolean =>
+  state === 'X' || (state === 'Z' && threads <= 1);
+
+/**
+ * Where to look at what a process is: its own directory, or that of a thread which keeps it alive. A leader that has ended
+ * has neither arguments nor an environment any more.
+ */
+const placeOf = ({ pid, state }: Pick<ProcessStat, 'pid' | 'state'>): string => {
+  const own = `/proc/${pid}`;
+  if (state !== 'Z') return own;
+  try {
+    const threads = readdirSync(`${own}/task`).map((thread) => `${own}/task/${thread}`);
+    return threads.find((thread) => !/[ZX]/.test(stateIn(thread))) ?? own;
+  } catch {
+    return own;
+  }
+};
+
+const stateIn = (place: string): string => {
+  const text = readProc(`${place}/stat`, true)?.toString('latin1') ?? '';
+  return text.charAt(text.lastIndexOf(')') + 2);
+};
+
+const instant = new Int32Array(new SharedArrayBuffer(4));
+/** Preempted in the middle of it, on a busy machine, it takes a while. */
+const execLooks = 50;
+
+/** In the middle of an exec a process has neither arguments nor an environment: it is looked at again. */
+const readEnvironment = (place: string): Buffer | null => {
+  for (let look = 1; ; look += 1) {
+    const bytes = readProc(`${place}/environ`, false);
+    if (bytes === null || bytes.length > 0 || look === execLooks) return bytes;
+    // A kernel thread never has any, nor a program to be executed; one without an environment has arguments.
+    if (readProc(`${place}/cmdline`, true)?.length !== 0 || !hasProgram(place)) return bytes;
+    Atomics.wait(instant, 0, 0, 1);
+  }
+};
+
+const hasProgram = (place: string): boolean => {
+  try {
+    return readlinkSync(`${place}/exe`) !== '';
+  } catch {
+    return false;
+  }
+};
 
 /** The run whose marker the process carries in its environment, as it was at its exec. */
-const runOf = (pid: number): string | null => {
-  const bytes = readProc(`/proc/${pid}/environ`, false);
+const runOf = (stat: ProcessStat): string | null => {
+  const bytes = readEnvironment(placeOf(stat));
   if (bytes === null) return null;
   for (let at = bytes.indexOf(marker); at !== -1; at = bytes.indexOf(marker, at + 1)) {
     if (at > 0 && bytes[at - 1] !== 0) continue;
@@ -86,10 +131,10 @@ const runOf = (pid: number): string | null => {
   return null;
 };
 
-const commandOf = (pid: number): string => {
-  const bytes = readProc(`/proc/${pid}/cmdline`, true);
+const commandOf = (stat: ProcessStat): string => {
+  const bytes = readProc(`${placeOf(stat)}/cmdline`, true);
   const words = bytes === null ? '' : bytes.toString('utf8').replaceAll('\0', ' ').trim();
-  const shown = words === '' ? `[pid ${pid}]` : words;
+  const shown = words === '' ? `[pid ${stat.pid}]` : words;
   return shown.length > shownCommandLength ? `${shown.slice(0, shownCommandLength)}…` : shown;
 };
 
@@ -135,6 +180,8 @@ const numberIn = (path: string, pattern: RegExp): number | null => {
 
 /** Pids that are in use are passed over; more than this are not in use at once where this is relied on. */
 const passedOver = 4096;
+/** On a machine that forks without pause, looking has to end all the same. */
+const mostLists = 10;
 
 export class LinuxProcessTable implements ProcessTable {
   readonly bootId = readBootId();
@@ -189,14 +236,30 @@ export class LinuxProcessTable implements ProcessTable {
     for (const { also, run } of targets) for (const known of also) byTree.set(known.pid, { run, ...known });
     const since = Math.min(...targets.map((target) => target.since ?? 0));
     const oldestPid = this.#oldestPid(targets);
-    for (const pid of listPids()) {
-      if (pid <= oldestPid) continue;
+    for (const pid of this.#each(oldestPid)) {
       const stat = readStat(pid);
       if (stat === null || isGone(stat) || stat.startTime < since || pid === process.pid) continue;
       const run = this.#belongsTo(stat, groups, byTree, found);
-      if (run !== null) found.get(run)?.push({ pid, startTime: stat.startTime, command: commandOf(pid) });
+      if (run !== null) found.get(run)?.push({ pid, startTime: stat.startTime, command: commandOf(stat) });
     }
     return found;
+  }
+
+  /**
+   * Every process above that pid, those made meanwhile as well: one that forks and leaves between being listed and being
+   * looked at would hide its child.
+   */
+  *#each(oldestPid: number): Generator<number> {
+    const seen = new Set<number>();
+    for (let list = 1; list <= mostLists; list += 1) {
+      const forks = this.mark()?.forks ?? null;
+      const fresh = listPids().filter((pid) => pid > oldestPid && !seen.has(pid));
+      for (const pid of fresh) {
+        seen.add(pid);
+        yield pid;
+      }
+      if (fresh.length === 0 || (forks !== null && this.mark()?.forks === forks)) return;
+    }
   }
 
   #belongsTo(
@@ -205,7 +268,7 @@ export class LinuxProcessTable implements ProcessTable {
     byTree: ReadonlyMap<number, { run: string; startTime: number }>,
     wanted: ReadonlyMap<string, unknown>,
   ): string | null {
-    const marked = runOf(stat.pid);
+    const marked = runOf(stat);
     if (marked !== null) return wanted.has(marked) ? marked : null;
     const tree = byTree.get(stat.pid);
     if (tree !== undefined && tree.startTime === stat.startTime) return tree.run;
@@ -244,6 +307,26 @@ export class LinuxProcessTable implements ProcessTable {
     }
     const env = Object.fromEntries(variables.filter(([key]) => key !== '' && !isPrivate(key)));
     return { argv: words('cmdline'), env, cwd };
+  }
+
+  openedBy(pid: number): readonly string[] {
+    try {
+      return readdirSync(`/proc/${pid}/fd`).flatMap((descriptor) => {
+        try {
+          return [readlinkSync(`/proc/${pid}/fd/${descriptor}`)];
+        } catch {
+          return [];
+        }
+      });
+    } catch {
+      return [];
+    }
+  }
+
+  stateOf(target: Identity): string | null {
+    const stat = readStat(target.pid);
+    if (stat === null || stat.startTime !== target.startTime || isGone(stat)) return null;
+    return stateIn(placeOf(stat));
   }
 
   groupOf(target: Identity): number | null {

@@ -3,19 +3,19 @@
  * Facts of the shim come in here and are folded; verbs only write intent and call `add`. Acts only on what is committed.
  */
 import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
+import { Closer } from './closer.ts';
 import { Bucket } from './core/bucket.ts';
 import { KeyedQueue } from './core/keyed-queue.ts';
 import { fold, type RunFact } from './core/lifecycle.ts';
-import { isLive, isOpen, type KnownLeftover, type Run, type StopProgress, type WorkerRecord } from './core/model.ts';
+import { isLive, type StopProgress, type WorkerRecord } from './core/model.ts';
 import { plan } from './core/plan.ts';
-import { settle } from './core/settle.ts';
 import { StartWindow } from './core/start-window.ts';
 import { timestamp } from './core/view.ts';
 import type { Ender } from './ender.ts';
 import type { FifoKeeper } from './fifo-keeper.ts';
 import { type Hosts, isHostRun } from './hosts.ts';
 import { nameOfRun, newRun, type OrderContext, runId, spawnOrder } from './orders.ts';
-import type { Clock, Logger, Shim } from './ports.ts';
+import { type Clock, isShimAway, type Logger, type Shim } from './ports.ts';
 import type { Registry } from './registry.ts';
 import { logFact, refusedFact } from './run-facts.ts';
 import type { Fact, StateNote } from './shim/protocol.ts';
@@ -45,6 +45,7 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #queue: KeyedQueue;
   readonly #bucket: Bucket;
+  readonly #closer: Closer;
   readonly #window = new StartWindow(restartBurst + restartsPerSecond);
   readonly #timers = new Map<string, () => void>();
   /** Whose leftovers are to be ended, and who waits for that. */
@@ -53,6 +54,7 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     const { clock, log } = options;
+    this.#closer = new Closer({ ...options, conclude: (name, fact) => this.conclude(name, fact) });
     this.#bucket = new Bucket({ burst: restartBurst, perSecond: restartsPerSecond, nowMono: clock.mono() });
     this.#queue = new KeyedQueue(
       (name) => this.#reconcile(name),
@@ -72,15 +74,8 @@ export class Reconciler {
   }
 
   /** Looks now what the newest run of a worker that is not alive has left behind; how many processes. */
-  async findLeftovers(name: string): Promise<number> {
-    const { registry, ender } = this.#options;
-    const run = registry.get(name)?.run ?? null;
-    if (run === null || isOpen(run)) return 0;
-    const leftovers = await ender.look(run, registry.get(name)?.leftovers);
-    const worker = registry.get(name);
-    if (worker?.run?.id !== run.id) return 0;
-    if (leftovers.length > 0 || worker.leftovers.length > 0) registry.update(name, { ...worker, leftovers });
-    return leftovers.length;
+  findLeftovers(name: string): Promise<number> {
+    return this.#closer.findLeftovers(name);
   }
 
   /** Ends what a worker that is not alive has left behind; resolves when that was done as far as it can be. */
@@ -125,7 +120,7 @@ export class Reconciler {
     } else if (fact.kind === 'exited') {
       fifos.release(fact.run);
       hosts.exited(fact.run);
-      this.#release(fact.run);
+      this.#closer.release(fact.run);
     }
   }
 
@@ -133,7 +128,7 @@ export class Reconciler {
     const name = nameOfRun(fact.run);
     const worker = this.#options.registry.get(name);
     if (worker?.run?.id === fact.run) this.observe(name, fact);
-    else if (fact.kind === 'exited') this.#release(fact.run);
+    else if (fact.kind === 'exited') this.#closer.release(fact.run);
   }
 
   /** Folds one fact about the newest run of a worker. */
@@ -214,8 +209,12 @@ export class Reconciler {
         case 'kill':
           await this.#kill(worker);
           break;
+        case 'name':
+          await this.#kill(worker);
+          await this.#closer.nameLeader(registry.get(name) ?? worker);
+          break;
         case 'close':
-          await this.#close(worker);
+          await this.#closer.close(worker);
           break;
         case 'end-leftovers':
           await this.#clearLeftovers(worker);
@@ -247,7 +246,7 @@ export class Reconciler {
   async #spawn(worker: WorkerRecord, automatic: boolean): Promise<boolean> {
     const { registry, shim, hosts, clock, orders, nonce, bootId, log, ender } = this.#options;
     const { name } = worker;
-    if (!shim.connected) return false;
+    if (!shim.settled) return false;
     const waitMs = automatic ? this.#window.wait(clock.mono()) || this.#bucket.take(clock.mono()) : 0;
     if (waitMs > 0) {
       this.#lookAgain(name, clock.mono() + waitMs);
@@ -284,7 +283,7 @@ export class Reconciler {
       failpoint('orders.spawn.answered');
     } catch (error) {
       // A shim that went away is asked again, with the same run, when one answers (adoption.ts).
-      if (!shim.connected) return false;
+      if (isShimAway(error)) return false;
       log.error({ name, run: id, error: String(error) }, 'the shim refused to start the worker');
       this.conclude(name, refusedFact(clock.now(), error));
     }
@@ -324,7 +323,8 @@ export class Reconciler {
 
   async #kill(worker: WorkerRecord): Promise<void> {
     if (worker.run === null) return;
-    this.#options.log.warn({ name: worker.name, run: worker.run.id, kind: worker.run.kind }, 'ending it with SIGKILL');
+    const { id, kind, stop } = worker.run;
+    if (stop?.step !== 'killed') this.#options.log.warn({ name: worker.name, run: id, kind }, 'ending it with SIGKILL');
     await this.#step(worker, 'killed');
     await this.#options.ender.kill(worker.run);
   }
@@ -333,89 +333,21 @@ export class Reconciler {
     const { registry, clock } = this.#options;
     const { run } = worker;
     if (run?.stop == null) return;
-    registry.update(worker.name, { ...worker, run: { ...run, stop: { ...run.stop, step, stepMono: clock.mono() } } });
+    const kills = step === 'killed' ? (run.stop.kills ?? 0) + 1 : 0;
+    const stop: StopProgress = { ...run.stop, step, stepMono: clock.mono(), kills };
+    registry.update(worker.name, { ...worker, run: { ...run, stop } });
     await registry.committed(worker.name);
     failpoint('stop.forced');
   }
 
-  /** The leader is gone. Where an end was asked for, nothing may be left; otherwise what is left is written down. */
-  async #close(worker: WorkerRecord): Promise<void> {
-    const { registry, ender, clock, chance } = this.#options;
-    const { name, run } = worker;
-    if (run === null) return;
-    const beganMono = clock.mono();
-    const leftovers = await ender.clear(run, () => this.#clearDeadline(name, run, beganMono));
-    const now = registry.get(name);
-    if (now?.run?.id !== run.id) return;
-    failpoint('stop.closed');
-    const closed = fold(now.run, { kind: 'emptied', at: clock.now() });
-    if (closed === 'impossible') return;
-    const closing = { leftovers, now: clock.now(), nowMono: clock.mono(), chance: chance() };
-    registry.update(name, settle({ ...now, run: closed }, closing));
-    ender.forget(run);
-    this.#releaseWhenWritten(name, run.id);
-  }
-
-  /** Until when what is left of a run may take to end; `null`: nobody asked for it to be ended. */
-  #clearDeadline(name: string, run: Run, beganMono: number): number | null {
-    const worker = this.#options.registry.get(name);
-    if (worker === null || worker.run?.id !== run.id) return null;
-    const { stop } = worker.run;
-    if (worker.stopOrder?.force === true) return Number.NEGATIVE_INFINITY;
-    if (stop !== null) return stop.deadlineMono;
-    if (worker.intent.want === 'up' && worker.run.generation >= worker.intent.atLeast) return null;
-    return beganMono + run.graceMs;
-  }
-
   async #clearLeftovers(worker: WorkerRecord): Promise<void> {
-    const { ender, clock, registry } = this.#options;
-    const { name, run } = worker;
+    const { name } = worker;
     const waiting = this.#endLeftovers.get(name) ?? [];
     this.#endLeftovers.delete(name);
     try {
-      if (run === null) return;
-      const untilMono = clock.mono() + (worker.stopOrder?.graceMs ?? run.graceMs);
-      const isForced = () => registry.get(name)?.stopOrder?.force === true;
-      const leftovers = await ender.clear(
-        run,
-        () => (isForced() ? Number.NEGATIVE_INFINITY : untilMono),
-        worker.leftovers,
-      );
-      this.#leftoversCleared(name, leftovers);
-      await registry.committed(name);
+      await this.#closer.clearLeftovers(worker);
     } finally {
       for (const resolve of waiting) resolve();
     }
-  }
-
-  #leftoversCleared(name: string, leftovers: readonly KnownLeftover[]): void {
-    const { registry, log } = this.#options;
-    const worker = registry.get(name);
-    if (worker === null) return;
-    if (leftovers.length === 0 || worker.intent.want === 'down') {
-      registry.update(name, { ...worker, leftovers });
-      return;
-    }
-    // Never two of one worker at once: what cannot be ended keeps the next one from starting.
-    log.error({ name, leftovers }, 'processes of an earlier run cannot be ended');
-    registry.update(name, {
-      ...worker,
-      leftovers,
-      intent: { want: 'down' },
-      settled: 'failed',
-      reason: 'leftovers cannot be ended',
-      backoff: null,
-    });
-  }
-
-  #releaseWhenWritten(name: string, run: string): void {
-    const { registry, clock } = this.#options;
-    const later = () => void clock.at(clock.mono() + retryMs, () => this.#releaseWhenWritten(name, run));
-    registry.committed().then(() => (registry.owes(name) ? later() : this.#release(run)), later);
-  }
-
-  #release(run: string): void {
-    failpoint('release.before');
-    void this.#options.shim.call('release', { run }).catch(() => {});
   }
 }

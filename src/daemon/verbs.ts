@@ -6,7 +6,9 @@ import { WorkerdError } from '../shared/errors.ts';
 import { failpoint } from '../shared/failpoints.ts';
 import type { Params, Result } from '../shared/protocol.ts';
 import { type Actor, type Caller, isAlive, isWorkerName, type Spec, type WorkerView } from '../shared/worker.ts';
+import { begun, unbegun } from './begun.ts';
 import { isLive, isOpen, type StopOrder, type WorkerRecord } from './core/model.ts';
+import { triedAgain } from './core/unended.ts';
 import { phaseOf, viewOf } from './core/view.ts';
 import { checkSpec, defaultName, isSameDefinition, notFound } from './definitions.ts';
 import { capturedCaller } from './environment.ts';
@@ -86,8 +88,11 @@ export class Verbs {
       this.#unwant(name, order);
     }
     if (params.wait) {
-      const gone = (now: WorkerRecord | null) =>
-        now === null || isOver(now, generation) ? (now ?? worker) : undefined;
+      const gone = (now: WorkerRecord | null) => {
+        if (now === null || isOver(now, generation)) return now ?? worker;
+        if (outlivesKill(now)) throw notEnded(now);
+        return undefined;
+      };
       const waiting = waiters.until(name, gone, { what: 'stopped', signal: session.signal });
       const ended = await begun(waiting, { name, outcome: 'stopped', generation });
       const now = registry.get(name) ?? ended;
@@ -188,8 +193,8 @@ export class Verbs {
     return this.#view(params.name);
   }
 
-  /** Every worker is to end: the orderly end of the daemon. */
-  async stopAll(session: Session): Promise<void> {
+  /** Every worker is to end: the orderly end of the daemon. Gives back those that could not be ended. */
+  async stopAll(session: Session): Promise<readonly WorkerRecord[]> {
     const { registry, waiters } = this.#options;
     const order: StopOrder = { reason: 'shutdown', by: session.actor, graceMs: null, force: false };
     const names = [...registry.names()];
@@ -197,15 +202,20 @@ export class Verbs {
       const worker = registry.get(name);
       if (worker !== null && isAlive(phaseOf(worker))) this.#unwant(name, order);
     }
-    const gone = (now: WorkerRecord | null) => (now === null || !isAlive(phaseOf(now)) ? true : undefined);
+    const gone = (now: WorkerRecord | null) =>
+      now === null || !isAlive(phaseOf(now)) || outlivesKill(now) ? true : undefined;
     const end = async (name: string) => {
       await waiters.until(name, gone, { what: 'stopped' });
       // What ended by itself earlier may have left something alive: nobody would look after it any more.
       const worker = registry.get(name);
-      if (worker !== null) await this.#stopLeftovers(worker, order, { name, force: false, wait: true });
+      if (worker !== null && !outlivesKill(worker)) {
+        await this.#stopLeftovers(worker, order, { name, force: false, wait: true });
+      }
     };
     // What cannot be ended (uninterruptible) is in the registry, and does not keep the daemon from ending.
     await Promise.allSettled(names.map(end));
+    const all = names.map((name) => registry.get(name));
+    return all.filter((worker) => worker !== null && worker.leftovers.length > 0) as WorkerRecord[];
   }
 
   /** Starts a worker on behalf of the daemon itself. */
@@ -282,6 +292,7 @@ export class Verbs {
     const worker = this.#known(name);
     const alreadyEnding = isOpen(worker.run) && worker.run.stop !== null;
     this.#change(name, {
+      run: worker.run === null ? null : triedAgain(worker.run),
       intent: { want: 'up', atLeast: worker.generation + 1 },
       startedBy: by,
       stopOrder: alreadyEnding ? worker.stopOrder : stopOrder,
@@ -315,7 +326,7 @@ export class Verbs {
         ? { ...run.stop, deadlineMono, deadlineAt: clock.now() + graceMs }
         : run.stop;
     const force = order.force || (run.stop !== null && worker.stopOrder?.force === true);
-    this.#change(name, { intent: { want: 'down' }, stopOrder: { ...order, force }, run: { ...run, stop } });
+    this.#change(name, { intent: { want: 'down' }, stopOrder: { ...order, force }, run: triedAgain({ ...run, stop }) });
   }
 
   #change(name: string, change: Partial<WorkerRecord>): void {
@@ -346,7 +357,7 @@ export class Verbs {
       const { run } = worker;
       if (run === null || run.generation < wanted) {
         // Ended before there was a run of it: stopped again, or what was in its way could not be ended.
-        if (worker.intent.want === 'down' && !isOpen(run)) throw startFailed(worker, wanted);
+        if (worker.intent.want === 'down' && (!isOpen(run) || outlivesKill(worker))) throw startFailed(worker, wanted);
         return undefined;
       }
       // Lost through no fault of its own and started again: that is the run that was asked for.
@@ -384,35 +395,15 @@ const isOver = (worker: WorkerRecord, generation: number): boolean =>
   (worker.run !== null &&
     (worker.run.generation > generation || (worker.run.generation === generation && !isOpen(worker.run))));
 
+/** It is named, and nobody waits for its end any longer. */
+const outlivesKill = ({ run }: WorkerRecord): boolean => isOpen(run) && run.stop?.outlived === true;
+
 /** Readiness that was not declared comes with running, and is as sticky. */
 const wasReady = ({ run }: WorkerRecord): boolean => run !== null && !run.readyDeclared && run.reachedRunning;
 
 /** Of an alive worker that is to be kept: the run that is there, or the one that is about to be. */
 const currentGeneration = ({ run, intent, generation }: WorkerRecord): number =>
   intent.want === 'up' && !isLive(run) ? Math.max(generation, intent.atLeast) : generation;
-
-interface Begun {
-  readonly name: string;
-  readonly outcome: string;
-  readonly generation: number;
-}
-
-/** Where the daemon is replaced meanwhile, whoever waits is told what was begun, to go on with the next one. */
-const begun = <T>(waiting: Promise<T>, accepted: Begun): Promise<T> =>
-  waiting.catch((error: unknown) => {
-    throw replaced(error, { accepted }) ?? error;
-  });
-
-/** The same, where all of it is to be asked anew. */
-const unbegun = <T>(waiting: Promise<T>): Promise<T> =>
-  waiting.catch((error: unknown) => {
-    throw replaced(error, {}) ?? error;
-  });
-
-const replaced = (error: unknown, details: object): WorkerdError | null =>
-  error instanceof WorkerdError && error.data['restarting'] === true
-    ? new WorkerdError(error.code, error.message, { restarting: true, ...details })
-    : null;
 
 const invalid = (member: string, message: string): WorkerdError =>
   new WorkerdError('usage', `invalid params: ${message}`, { member });

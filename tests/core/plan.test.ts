@@ -97,6 +97,29 @@ const rows: readonly Row[] = [
     action: { kind: 'kill' },
   },
   {
+    why: 'was killed for the fifth time in 5 s and is still there: it is named',
+    worker: { stopOrder: order, run: runIn('running', { stop: stopAt('killed', { stepMono: 4000, kills: 5 }) }) },
+    action: { kind: 'name' },
+  },
+  {
+    why: 'outlives SIGKILL, as was said: looked at again in a while',
+    worker: {
+      stopOrder: order,
+      run: runIn('running', { stop: stopAt('killed', { stepMono: 4000, kills: 6, outlived: true }) }),
+    },
+    action: { kind: 'look-again', atMono: 14_000 },
+  },
+  {
+    why: 'left behind what outlives SIGKILL, as was said a moment ago',
+    worker: { stopOrder: order, run: runIn('ended', { stop: stopAt('killed', { stepMono: 4500, outlived: true }) }) },
+    action: { kind: 'look-again', atMono: 5500 },
+  },
+  {
+    why: 'left behind what outlives SIGKILL, as was said a second ago: perhaps it has gone',
+    worker: { stopOrder: order, run: runIn('ended', { stop: stopAt('killed', { stepMono: 4000, outlived: true }) }) },
+    action: { kind: 'close' },
+  },
+  {
     why: 'is wanted again while it is being stopped: the stop goes on, as it is an older run',
     worker: { intent: upFrom(2), run: runIn('running', { stop: stopAt('asked', { deadlineMono: 5000 }) }) },
     action: { kind: 'force' },

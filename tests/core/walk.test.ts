@@ -88,6 +88,8 @@ class World {
           this.#stop('killed');
           this.#hear('kill');
           break;
+        case 'name':
+          throw new Error('what obeys is not to be named');
         case 'close':
           this.#close();
           break;

@@ -183,9 +183,31 @@ describe('leftovers', () => {
     plane.want();
     await plane.clock.run(10_000);
     expect(plane.phase()).toBe('failed');
-    expect(plane.worker()).toMatchObject({ generation: 1, reason: 'leftovers cannot be ended' });
+    expect(plane.worker().generation).toBe(1);
+    expect(plane.worker().reason).toMatch(/^leftovers cannot be ended: .*pid 9001 \(sleeper\), state S/);
     expect(plane.worker().leftovers.map(({ pid }) => pid)).toContain(9001);
     expect(plane.shim.all('spawn')).toHaveLength(1);
+  });
+
+  it('what outlives SIGKILL keeps a stopped run from being closed, is named once, and closed when it goes', async () => {
+    const plane = setUp({ spec: commandSpec({ graceMs: 100 }) });
+    const run = await plane.start();
+    plane.processes.put({ pid: 9001, run, group: 9001, state: 'D', command: 'dd' });
+    plane.unwant();
+    await turns();
+    plane.end(run, { kind: 'code', code: 3 });
+    await plane.clock.run(4000);
+    expect([plane.phase(), plane.worker().reason, plane.worker().leftovers]).toEqual(['stopping', null, []]);
+    await plane.clock.run(2000);
+    expect(plane.phase()).toBe('stopping');
+    expect(plane.worker().reason).toBe('does not end after SIGKILL: pid 9001 (dd), state D (uninterruptible sleep)');
+    expect(plane.worker().leftovers).toMatchObject([{ pid: 9001, command: 'dd', state: 'D' }]);
+    await plane.clock.run(60_000);
+    expect([plane.phase(), plane.errors.length]).toEqual(['stopping', 1]);
+    plane.processes.end(9001);
+    await plane.clock.run(1000);
+    expect(plane.phase()).toBe('stopped');
+    expect(plane.worker()).toMatchObject({ reason: null, leftovers: [], run: { exit: { kind: 'code', code: 3 } } });
   });
 
   it('ending them on request answers once they are gone', async () => {

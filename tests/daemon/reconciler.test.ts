@@ -109,6 +109,40 @@ describe('stop', () => {
     expect(plane.phase()).toBe('stopped');
   });
 
+  it('a leader that outlives SIGKILL: named after 5 s, tried on, what was to follow is not; closed when it goes', async () => {
+    const plane = setUp({ spec: commandSpec({ graceMs: 1000 }) });
+    const run = await plane.start();
+    const pid = plane.worker().run?.pid ?? 0;
+    plane.processes.put({ pid, run, command: 'dd', state: 'D' });
+    // The shim delivers what the kernel keeps.
+    plane.shim.onOrder = () => {};
+    plane.want();
+    await plane.clock.run(5900);
+    expect([plane.phase(), plane.worker().reason, plane.worker().leftovers]).toEqual(['stopping', null, []]);
+    await plane.clock.run(200);
+    expect(plane.phase()).toBe('stopping');
+    expect(plane.worker()).toMatchObject({
+      reason: `does not end after SIGKILL: pid ${pid} (dd), state D (uninterruptible sleep)`,
+      leftovers: [{ pid, command: 'dd' }],
+      intent: { want: 'down' },
+      run: { exit: null, stop: { outlived: true } },
+    });
+    expect(plane.errors).toHaveLength(1);
+    const said = plane.said(run).length;
+    await plane.clock.run(30_000);
+    expect(plane.said(run).length - said).toBe(3);
+    expect(plane.errors).toHaveLength(1);
+    plane.end(run, { kind: 'signal', signal: 'SIGKILL' });
+    await turns(20);
+    expect(plane.phase()).toBe('stopped');
+    expect(plane.worker()).toMatchObject({
+      generation: 1,
+      reason: null,
+      leftovers: [],
+      run: { exit: { kind: 'signal', signal: 'SIGKILL' } },
+    });
+  });
+
   it('a thread: the line; terminate through its host; 500 ms later its host is killed', async () => {
     const plane = setUp({ spec: moduleSpec('thread', { graceMs: 2000 }) });
     const run = await plane.start();

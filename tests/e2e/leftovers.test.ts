@@ -193,3 +193,23 @@ describe('the next generation', () => {
     expect(isAlive(Number(readFileSync(`${tag}-${generation}`, 'utf8')))).toBe(false);
   });
 });
+
+test('a worker that forks twice and leaves at once is never begun beside what an earlier run of it left', async () => {
+  await using box = new Sandbox();
+  await box.startDaemon();
+  const client = await box.client();
+  const there = join(box.directory, 'there');
+  writeFileSync(there, '');
+  const spec = { kind: 'command' as const, command: ['sh', join(fixtures, 'daemonizes.sh'), there] };
+  const left = () =>
+    box.processes().filter(({ command }) => / daemonized /.test(command) && !command.includes('setsid'));
+  for (let run = 0; run < 25; run += 1) {
+    await client.call('start', { name: 'double', spec });
+    await client.call('wait', { name: 'double', for: 'exit' });
+    await eventually(async () => (await box.status('double')).leftovers.length > 0, {
+      what: `run ${run}: it is named`,
+    });
+  }
+  await eventually(() => left().length === 1, { what: 'what the last run left, and nothing else' });
+  expect((await client.call('stop', { name: 'double' })).worker.leftovers).toEqual([]);
+}, 60_000);

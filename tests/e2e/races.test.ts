@@ -1,9 +1,11 @@
 /** Verbs of many clients at one worker at once: one registry, one run, and nobody waits for ever. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Client } from '../../src/shared/client.ts';
 import { eventually } from '../helpers/eventually.ts';
+import { rounds, roundsTimeoutMs } from '../helpers/rounds.ts';
 import { Sandbox } from '../helpers/sandbox.ts';
 
 let box: Sandbox;
@@ -53,30 +55,51 @@ test('a start beside rm --force: what lives afterwards is what the registry know
   }
 });
 
-test('R09: a worker that is killed as soon as it runs has that recorded, each time', async () => {
-  const names = Array.from({ length: 50 }, (_, index) => `brief-${index}`);
-  const exits = await Promise.all(
-    names.map(async (name) => {
-      const { worker } = await client.call('start', { name, spec: sleeper });
-      process.kill(worker.pid ?? 0, 'SIGKILL');
-      return (await client.call('wait', { name, for: 'exit' })).worker.exit;
-    }),
-  );
-  for (const exit of exits) expect(exit).toEqual({ kind: 'signal', signal: 'SIGKILL' });
-});
+test(
+  'R09: a worker that is killed as soon as it runs has that recorded, each time',
+  async () => {
+    // Many at once, since each of them is to be met by what the others bring about.
+    for (let round = 0; round < rounds(1, 10); round += 1) {
+      const names = Array.from({ length: 50 }, (_, index) => `brief-${round}-${index}`);
+      const exits = await Promise.all(
+        names.map(async (name) => {
+          const { worker } = await client.call('start', { name, spec: sleeper });
+          process.kill(worker.pid ?? 0, 'SIGKILL');
+          return (await client.call('wait', { name, for: 'exit' })).worker.exit;
+        }),
+      );
+      for (const exit of exits) expect(exit).toEqual({ kind: 'signal', signal: 'SIGKILL' });
+      await Promise.all(names.map((name) => client.call('remove', { name })));
+    }
+  },
+  roundsTimeoutMs,
+);
 
-test('R04: a stop that meets the natural end answers, and one of the two is recorded', async () => {
-  const names = Array.from({ length: 60 }, (_, index) => `ending-${index}`);
-  for (const name of names) {
-    await client.call('start', { name, spec: { kind: 'command', command: ['sh', '-c', 'sleep 0.01; exit 3'] } });
-    const { worker } = await client.call('stop', { name });
-    expect(['stopped', 'failed']).toContain(worker.phase);
-    expect([
-      { kind: 'code', code: 3 },
-      { kind: 'signal', signal: 'SIGTERM' },
-    ]).toContainEqual(worker.exit);
-  }
-});
+test(
+  'R04: a stop that meets the natural end answers, and one of the two is recorded',
+  async () => {
+    const count = rounds(60, 1000);
+    const seen = { stopped: 0, ended: 0 };
+    for (let index = 0; index < count; index += 1) {
+      const name = `ending-${index}`;
+      await client.call('start', { name, spec: { kind: 'command', command: ['sh', '-c', 'sleep 0.005; exit 3'] } });
+      // From too early to too late, so that some of the stops meet the very moment.
+      await sleep(index % 20);
+      const { worker } = await client.call('stop', { name });
+      expect(['stopped', 'failed']).toContain(worker.phase);
+      expect([
+        { kind: 'code', code: 3 },
+        { kind: 'signal', signal: 'SIGTERM' },
+      ]).toContainEqual(worker.exit);
+      seen[worker.exit?.kind === 'code' ? 'ended' : 'stopped'] += 1;
+      await client.call('remove', { name });
+    }
+    expect(seen.stopped).toBeGreaterThan(0);
+    expect(seen.ended).toBeGreaterThan(0);
+    console.log(`${count} stops: ${seen.stopped} came first, ${seen.ended} natural ends did`);
+  },
+  roundsTimeoutMs,
+);
 
 test('two stops of what a worker left behind are both answered', async () => {
   const script = '(trap "" TERM; exec sleep 1000) & exit 0';

@@ -3,11 +3,13 @@
  * By itself the shim starts what it is told to start; how a run ends is the test's to say.
  */
 import { tmpdir } from 'node:os';
+import { Adoption } from '../../src/daemon/adoption.ts';
 import { isLive, type StopOrder, type WorkerRecord } from '../../src/daemon/core/model.ts';
 import { phaseOf } from '../../src/daemon/core/view.ts';
 import { Ender } from '../../src/daemon/ender.ts';
 import { FifoKeeper } from '../../src/daemon/fifo-keeper.ts';
 import { Hosts } from '../../src/daemon/hosts.ts';
+import type { OrderContext } from '../../src/daemon/orders.ts';
 import { Reconciler } from '../../src/daemon/reconciler.ts';
 import { Registry, type Transition } from '../../src/daemon/registry.ts';
 import { Sweeper } from '../../src/daemon/sweeper.ts';
@@ -19,6 +21,8 @@ import { FakeShim, type Order } from './fake-shim.ts';
 import { FakeStore, silentLog } from './fake-store.ts';
 import { fakeWorker } from './fake-worker.ts';
 
+const places = resolvePlaces({ home: `${tmpdir()}/wd-no-such-home`, env: {}, uid: 1000 });
+
 export class FakeControlPlane {
   readonly clock = new FakeClock();
   readonly store = new FakeStore();
@@ -29,6 +33,9 @@ export class FakeControlPlane {
   readonly errors: object[] = [];
   readonly registry: Registry;
   readonly reconciler: Reconciler;
+  readonly adoption: Adoption;
+  readonly hosts: Hosts;
+  readonly orders: OrderContext = { places, processHost: ['host'], openFiles: null };
   /** Started runs that have not ended: never two of one worker. */
   readonly alive = new Set<string>();
   readonly #leaders = new Map<string, number>();
@@ -38,7 +45,6 @@ export class FakeControlPlane {
   constructor() {
     const { clock, shim, store, processes } = this;
     const log = { ...silentLog, error: (details: object) => this.errors.push(details) };
-    const places = resolvePlaces({ home: `${tmpdir()}/wd-no-such-home`, env: {}, uid: 1000 });
     this.registry = new Registry({
       store,
       clock,
@@ -48,17 +54,19 @@ export class FakeControlPlane {
     });
     const nonce = () => `n${++this.#nonces}`;
     const shared = { registry: this.registry, shim, clock, log, bootId: 'boot', nonce };
-    const hosts = new Hosts({
+    this.hosts = new Hosts({
       ...shared,
       command: ['thread-host'],
       env: {},
       logDirectory: '/nowhere',
       openFiles: null,
     });
+    const { hosts, orders } = this;
     const ender = new Ender({ shim, hosts, processes, sweeper: new Sweeper(processes), clock, log });
-    const orders = { places, processHost: ['host'], openFiles: null };
     const fifos = new FifoKeeper(places);
     this.reconciler = new Reconciler({ ...shared, hosts, ender, fifos, orders, chance: () => 0.5 });
+    const adopted = { ...shared, hosts, fifos, processes, sweeper: new Sweeper(processes), orders };
+    this.adoption = new Adoption({ ...adopted, reconciler: this.reconciler, isNewRegistry: () => false });
     shim.listener = (facts) => this.reconciler.facts(facts);
     shim.onOrder = (order) => this.obey(order);
   }

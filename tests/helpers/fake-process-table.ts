@@ -7,7 +7,7 @@ export interface FakeProcess extends KnownLeftover {
   /** The run whose marker it carries. */
   readonly run: string | null;
   readonly parent: number;
-  /** Ends on this; SIGKILL always ends it. */
+  /** Ends on this; SIGKILL always ends it, unless it is in state D. */
   readonly endsOn: readonly NodeJS.Signals[];
 }
 
@@ -59,6 +59,15 @@ export class FakeProcessTable implements ProcessTable {
     ]);
   }
 
+  openedBy(): readonly string[] {
+    return [];
+  }
+
+  stateOf({ pid, startTime }: Identity): string | null {
+    const process = this.processes.get(pid);
+    return process?.startTime === startTime ? (process.state ?? 'S') : null;
+  }
+
   groupOf({ pid, startTime }: Identity): number | null {
     const process = this.processes.get(pid);
     return process?.startTime === startTime ? process.group : null;
@@ -76,6 +85,7 @@ export class FakeProcessTable implements ProcessTable {
     const process = this.processes.get(pid);
     if (process?.startTime !== startTime) return false;
     this.signals.push({ pid, signal });
+    if (process.state === 'D') return true;
     if (signal === 'SIGKILL' || process.endsOn.includes(signal)) this.end(pid);
     return true;
   }

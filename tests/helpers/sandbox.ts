@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly input?: string;
+  /** Until it is to have ended. */
+  readonly withinMs?: number;
 }
 
 /** A program that still runs, with what it has printed so far. */
@@ -75,6 +77,7 @@ export class Sandbox {
 
   /** Starts one of the built programs. */
   spawn(program: 'workerctl' | 'workerd', args: readonly string[], options: RunOptions = {}): Running {
+    const { withinMs = deadlineMs } = options;
     const child = spawn(process.execPath, [join(dist, `${program}.cjs`), ...args], {
       cwd: options.cwd ?? this.directory,
       env: this.env(options.env),
@@ -94,8 +97,8 @@ export class Sandbox {
     const finished = new Promise<Finished>((resolveFinished, reject) => {
       const timer = setTimeout(() => {
         child.kill('SIGKILL');
-        reject(new Error(`${program} ${args.join(' ')}: not ended within ${deadlineMs} ms\n${stdout}\n${stderr}`));
-      }, deadlineMs);
+        reject(new Error(`${program} ${args.join(' ')}: not ended within ${withinMs} ms\n${stdout}\n${stderr}`));
+      }, withinMs);
       child.once('error', reject);
       child.once('close', (code, signal) => {
         clearTimeout(timer);

@@ -52,7 +52,12 @@ const runForeground = async (context: Context, args: Args): Promise<number> => {
     const output = passOn(context, client, { name, tracker, result, before, signal: done.signal });
     output.catch(() => {});
     await inTime(client, name, params);
-    const { worker } = await ending;
+    const ended = await Promise.race([ending, interrupts.refused]);
+    if (ended instanceof WorkerdError) {
+      context.fail(ended);
+      return exitCodes.interrupted;
+    }
+    const { worker } = ended;
     await output;
     explain(context, worker);
     if (args.flag('rm')) await client.call('remove', { name });
@@ -76,14 +81,20 @@ const inTime = async (client: Client, name: string, { wait, timeoutMs }: ParamsI
 
 interface Interrupts {
   readonly count: number;
+  /** Why the worker cannot be ended, where that is so: nobody waits for it any longer. */
+  readonly refused: Promise<WorkerdError>;
   readonly stop: () => void;
 }
 
 const stopOnInterrupt = (context: Context, client: Client, name: string): Interrupts => {
   let count = 0;
+  const { promise: refused, resolve: refuse } = Promise.withResolvers<WorkerdError>();
   const end = () => {
     count += 1;
-    if (count <= 2) client.call('stop', { name, force: count === 2 }).catch(() => {});
+    if (count > 2) return;
+    client.call('stop', { name, force: count === 2 }).catch((error: unknown) => {
+      if (error instanceof WorkerdError && error.code === 'worker.busy') refuse(error);
+    });
   };
   const stop = context.io.onSignal('SIGINT', end);
   // Pressed while the start was on its way.
@@ -92,6 +103,7 @@ const stopOnInterrupt = (context: Context, client: Client, name: string): Interr
     get count() {
       return count;
     },
+    refused,
     stop,
   };
 };

@@ -105,7 +105,9 @@ const labels = ({ spec }: WorkerView, { showEnv = false }: BlockOptions): readon
 const endRows = (view: WorkerView, { now }: BlockOptions): readonly Row[] => {
   const { exit, reason, startedAt, endedAt } = view;
   const alive = isAlive(view.phase);
-  if (view.generation === 0 || (alive && exit === null)) return [];
+  // Of one that lives there is a reason where it cannot be ended.
+  if (alive && exit === null) return [['reason', reason === null ? '' : oneLine(reason)]];
+  if (view.generation === 0) return [];
   const parts = [
     exit === null ? 'ended' : exitText(exit),
     alive || endedAt === null ? '' : agoText(endedAt, now),
@@ -161,9 +163,9 @@ const resultLines = (result: Json, room: number, whole: string): readonly string
   return stateLines(result as JsonObject, { room, most: mostStateLines, whole });
 };
 
-const leftoverRows = ({ leftovers }: WorkerView): readonly Row[] =>
+const leftoverRows = ({ leftovers, phase }: WorkerView): readonly Row[] =>
   labelled(
-    'left over',
+    phase === 'stopping' ? 'lives on' : 'left over',
     leftovers.map(({ pid, command }) => `${pid} ${oneLine(command)}`),
   );
 

@@ -49,12 +49,17 @@ export const memoryText = ({
   return kind === 'thread' && isAlive(phase) ? 'thread' : none;
 };
 
+const leftText = ({ leftovers, phase }: WorkerView): string => {
+  if (leftovers.length === 0) return '';
+  return phase === 'stopping' ? 'outlives SIGKILL' : `${leftovers.length} left over`;
+};
+
 /** How the last run ended, what it publishes, its progress, what it left behind: the most telling first. */
 export const summaryText = (view: WorkerView, options: SummaryOptions): string => {
   const { style, room = Infinity } = options;
   const parts = [
     () => (isUnready(view) ? 'not ready yet' : ''),
-    () => (view.leftovers.length === 0 ? '' : `${view.leftovers.length} left over`),
+    () => leftText(view),
     (left: number) => endPart(view, options.now, left),
     (left: number) => progressPart(view, options, left),
     () => stateText(view.state, progressOf(view.state) === null ? [] : ['progress']),

@@ -43,5 +43,8 @@ const phaseHints = (view: WorkerView, name: string): readonly Hint[] => {
   return [log, again];
 };
 
-const leftoverHints = ({ leftovers }: WorkerView, name: string): readonly Hint[] =>
-  leftovers.length === 0 ? [] : [{ why: 'end what it left over', command: `workerctl stop ${name}` }];
+const leftoverHints = ({ leftovers, phase }: WorkerView, name: string): readonly Hint[] => {
+  if (leftovers.length === 0) return [];
+  const why = phase === 'stopping' ? 'try again to end it' : 'end what it left over';
+  return [{ why, command: `workerctl stop ${name}` }];
+};

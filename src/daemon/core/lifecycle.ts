@@ -61,6 +61,8 @@ const exited: Cell<'exited'> = (run, fact) => ({
   result: fact.result,
   ready: false,
   cutOff: fact.byShim,
+  // What it leaves alive is another matter, and has time of its own.
+  stop: run.stop === null ? null : { ...run.stop, outlived: false },
 });
 
 /** A thread that did not end by terminate() went down with its host, which was killed for its sake: by force, too. */

@@ -21,6 +21,10 @@ export interface StopProgress {
   readonly step: 'asked' | 'forced' | 'killed';
   /** When the present step began. */
   readonly stepMono: number;
+  /** How often SIGKILL was said. */
+  readonly kills?: number;
+  /** SIGKILL was said, and time enough has passed: what lives on is named in `leftovers` and `reason`. */
+  readonly outlived?: boolean;
 }
 
 /** `ordered`: in the store, the shim asked. `ended`: the leader is gone, the rest not yet proven empty. */
@@ -39,6 +43,8 @@ export interface Run {
   /** Started again because the one before was lost through no fault of its own. */
   readonly afterLoss: boolean;
   readonly orderedAt: number;
+  /** Shims that were asked to start it and died before they said what came of that. */
+  readonly shimsLost?: number;
   readonly startedAt: number | null;
   readonly endedAt: number | null;
   readonly ranMs: number | null;
@@ -70,7 +76,10 @@ export interface Identity {
   readonly pid: number;
   readonly startTime: number;
 }
-export interface KnownLeftover extends Leftover, Identity {}
+export interface KnownLeftover extends Leftover, Identity {
+  /** The kernel's letter for what it does, of one that outlived SIGKILL. */
+  readonly state?: string;
+}
 
 /** A restart that waits for its time. */
 export interface Backoff {

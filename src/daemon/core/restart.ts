@@ -8,6 +8,8 @@ import { type Exit, endedWell, type RestartPolicy } from '../../shared/worker.ts
 export const stableRunMs = 10_000;
 /** The run of a row of short ones that is the last. */
 export const crashLoopRuns = 10;
+/** An order that so many shims died over is not given again. */
+export const mostShimsLost = 3;
 const maxDelayMs = 60_000;
 const jitterShare = 0.1;
 
@@ -21,6 +23,7 @@ export interface EndedRun {
   readonly afterLoss: boolean;
   /** The shim ended it with itself (service stop, shutdown of the machine). */
   readonly cutOff: boolean;
+  readonly shimsLost: number;
   /** Short runs in a row before this one. */
   readonly shortRuns: number;
 }
@@ -39,6 +42,8 @@ export type Verdict =
 
 /** After a run that nobody asked to end. `chance` in [0, 1). */
 export const afterRun = (run: EndedRun, chance: number): Verdict => {
+  // The other workers need a shim that lives.
+  if (run.shimsLost >= mostShimsLost) return { kind: 'settle', phase: 'failed', reason: null };
   if (run.policy !== 'no' && isBlameless(run)) {
     return { kind: 'restart', delayMs: 0, shortRuns: run.shortRuns, counted: false, afterLoss: true };
   }

@@ -27,6 +27,7 @@ export const settle = (worker: WorkerRecord, closing: Closing): WorkerRecord => 
       automatic: run.automatic,
       afterLoss: run.afterLoss,
       cutOff: run.cutOff,
+      shimsLost: run.shimsLost ?? 0,
       shortRuns: worker.shortRuns,
     },
     closing.chance,

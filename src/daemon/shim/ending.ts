@@ -1,6 +1,7 @@
 /**
  * The shim's own end: every run is asked, given its grace, and ended by force after it. What the daemon does with one
- * worker when it is asked to stop it, the shim does here with all, without a daemon.
+ * worker when it is asked to stop it, the shim does here with all, without a daemon. What outlives SIGKILL (in the kernel)
+ * is not waited for: the next shim finds it by its identity.
  */
 import { lookAt } from './identity.ts';
 import type { Run } from './run.ts';
@@ -9,8 +10,11 @@ import type { RunTable } from './runs.ts';
 /** Between asking a module's process to end and ending it. */
 const afterTermMs = 500;
 const lookAtAdoptedMs = 50;
+const lookAtStuckMs = 100;
+/** What outlives SIGKILL by this is stuck. */
+const outlivesKillMs = 5000;
 
-export const endAllRuns = async (table: RunTable): Promise<void> => {
+export const endAllRuns = async (table: RunTable, log: (message: string) => void): Promise<void> => {
   const timers: NodeJS.Timeout[] = [];
   const after = (delayMs: number, act: () => void) => void timers.push(setTimeout(act, delayMs));
   const told = new Set<Run>();
@@ -61,8 +65,20 @@ export const endAllRuns = async (table: RunTable): Promise<void> => {
   }, lookAtAdoptedMs);
   if (!runs.some((run) => run.adopted)) clearInterval(look);
 
-  await done;
+  // A daemon that has waited for them before it told us to end has used their time up.
+  const stuck = (run: Run): boolean => {
+    const { killedMs } = run.order.kind === 'thread' ? (table.find(run.order.host) ?? run) : run;
+    return killedMs !== null && performance.now() - killedMs >= outlivesKillMs;
+  };
+  const { promise: givenUp, resolve: giveUp } = Promise.withResolvers<void>();
+  const lookAtStuck = setInterval(() => {
+    const { live } = table;
+    if (live.length > 0 && live.every(stuck)) giveUp();
+  }, lookAtStuckMs);
+  await Promise.race([done, givenUp]);
   clearInterval(look);
+  clearInterval(lookAtStuck);
+  for (const run of table.live) log(`${run.id}: cannot be ended: pid ${run.pid} outlives SIGKILL; it is left alone`);
   for (const timer of timers) clearTimeout(timer);
   table.endLeftovers(new Set(runs.map((run) => run.id)));
 };

@@ -5,13 +5,13 @@ import { runMarker } from './protocol.ts';
 /** `gone` includes zombies; `unknown` where /proc cannot be read. */
 export type Look = { readonly kind: 'alive'; readonly startTime: number } | { readonly kind: 'gone' | 'unknown' };
 
-const readStat = (pid: number): { state: string; startTime: number } | 'gone' | 'unknown' => {
+const readStat = (pid: number): { state: string; threads: number; startTime: number } | 'gone' | 'unknown' => {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
     // The command's name, in parentheses, may itself hold spaces and parentheses.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const startTime = Number(fields[19]);
-    return fields[0] !== undefined && Number.isSafeInteger(startTime) ? { state: fields[0], startTime } : 'unknown';
+    const [state, threads, startTime] = [fields[0], Number(fields[17]), Number(fields[19])];
+    return state !== undefined && Number.isSafeInteger(startTime) ? { state, threads, startTime } : 'unknown';
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return code === 'ENOENT' || code === 'ESRCH' ? 'gone' : 'unknown';
@@ -27,7 +27,9 @@ export const startTimeOf = (pid: number): number | null => {
 export const lookAt = (pid: number): Look => {
   const stat = readStat(pid);
   if (typeof stat === 'string') return { kind: stat };
-  return stat.state === 'Z' || stat.state === 'X' ? { kind: 'gone' } : { kind: 'alive', startTime: stat.startTime };
+  // The leader of a process is shown as Z also while other threads of it live on, in the kernel for one.
+  const isGone = stat.state === 'X' || (stat.state === 'Z' && stat.threads <= 1);
+  return isGone ? { kind: 'gone' } : { kind: 'alive', startTime: stat.startTime };
 };
 
 export const isProven = (pid: number, startTime: number): boolean => {

@@ -1,7 +1,7 @@
 /**
  * D04: the daemon is killed at every step of a start, a stop, a restart and an rm. The worker exists once or not at all,
  * registry and process table agree, what was promised is carried out by the next daemon, and asking again starts no
- * second. CRASH_TRIES asks for another number of tries.
+ * second.
  */
 import { describe, expect, test } from 'vitest';
 import { type Client, connect } from '../../../src/shared/client.ts';
@@ -9,8 +9,9 @@ import type { FailpointName } from '../../../src/shared/failpoints.ts';
 import type { WorkerView } from '../../../src/shared/worker.ts';
 import { CrashBox, type Daemon } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
+import { rounds } from '../../helpers/rounds.ts';
 
-const tries = Number(process.env['CRASH_TRIES'] ?? 80);
+const tries = rounds(80, 200);
 /** Five times the row's 2 s. */
 const withinMs = 10_000;
 

@@ -4,9 +4,9 @@ import { expect, test } from 'vitest';
 import { command } from '../../fixtures/workers/behaviours.ts';
 import { CrashBox } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
+import { rounds } from '../../helpers/rounds.ts';
 
-/** The row's 50 each: CRASH_TRIES=50. */
-const tries = Number(process.env['CRASH_TRIES'] ?? 12);
+const tries = rounds(12, 50);
 const longestMs = 100;
 
 test.concurrent.each(['SIGTERM', 'SIGINT', 'SIGKILL'] as const)('D07: %s', async (signal) => {

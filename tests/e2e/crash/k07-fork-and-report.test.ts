@@ -7,35 +7,40 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { WorkerdError } from '../../../src/shared/errors.ts';
-import { command } from '../../fixtures/workers/behaviours.ts';
+import { command, part } from '../../fixtures/workers/behaviours.ts';
 import { CrashBox } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { RawClient } from '../../helpers/fake-server.ts';
+import { rounds, roundsTimeoutMs } from '../../helpers/rounds.ts';
 
-const tries = Number(process.env['CRASH_TRIES'] ?? 5);
+const tries = rounds(5, 50);
 const sleeper = command('sleep', '1000');
 
-test('K07: the shim dies between fork and report: the child is found by its marker, named, and ended by stop', async () => {
-  await using box = new CrashBox();
-  // Every shim that this daemon starts dies at its first fork.
-  await box.daemon('shim.spawn.forked=1*kill');
-  const client = await box.client();
-  for (let number = 0; number < tries; number += 1) {
-    const name = `w${number}`;
-    const error: unknown = await client.call('start', { name, spec: sleeper }).catch((reason: unknown) => reason);
-    expect(error, name).toBeInstanceOf(WorkerdError);
-    expect((error as WorkerdError).message).toContain('it was lost: the shim died while starting it');
-    const left = box.livingRuns(name);
-    expect(left, name).toHaveLength(1);
-    await eventually(async () => (await box.status(name)).leftovers.length > 0, {
-      what: `${name}: the child is named`,
-    });
-    expect((await box.status(name)).leftovers.map(({ pid }) => pid)).toEqual(left);
-    const { worker } = await client.call('stop', { name });
-    expect(worker.leftovers).toEqual([]);
-    expect(box.livingRuns(name), name).toEqual([]);
-  }
-}, 120_000);
+test(
+  'K07: the shim dies between fork and report: the child is found by its marker, named, and ended by stop',
+  async () => {
+    await using box = new CrashBox();
+    // Every shim that this daemon starts dies at its first fork.
+    await box.daemon('shim.spawn.forked=1*kill');
+    const client = await box.client();
+    for (let number = 0; number < tries; number += 1) {
+      const name = `w${number}`;
+      const error: unknown = await client.call('start', { name, spec: sleeper }).catch((reason: unknown) => reason);
+      expect(error, name).toBeInstanceOf(WorkerdError);
+      expect((error as WorkerdError).message).toContain('it was lost: the shim died while starting it');
+      const left = box.livingRuns(name);
+      expect(left, name).toHaveLength(1);
+      await eventually(async () => (await box.status(name)).leftovers.length > 0, {
+        what: `${name}: the child is named`,
+      });
+      expect((await box.status(name)).leftovers.map(({ pid }) => pid)).toEqual(left);
+      const { worker } = await client.call('stop', { name });
+      expect(worker.leftovers).toEqual([]);
+      expect(box.livingRuns(name), name).toEqual([]);
+    }
+  },
+  roundsTimeoutMs,
+);
 
 test('K07: the next start ends the child that was left before it starts another', async () => {
   await using box = new CrashBox();
@@ -151,4 +156,27 @@ test('failpoints that are malformed are refused at the start, and no worker sees
   const log = () => readFileSync(join(box.home, 'logs', 'w', '1.log'), 'utf8');
   await eventually(() => log().includes('WORKERD_RUN='));
   expect(log()).not.toContain('FAILPOINTS');
+});
+
+test('K07: the shim dies between forking a thread host and telling of it: the stray is ended, the thread runs in another', async () => {
+  await using box = new CrashBox();
+  const first = await box.daemon('shim.spawn.forked=1*kill');
+  const client = await box.client();
+  const spec = part('thread', 'counts');
+  const started = client.call('start', { name: 't', spec }).catch(() => {});
+  // Each shim of this daemon dies there.
+  await eventually(() => box.processes().some(({ command: words }) => words.includes('thread-host.js')));
+  client.close();
+  await first.kill();
+  await started;
+  if (box.shimPid !== 0) process.kill(box.shimPid, 'SIGKILL');
+  const strays = box.processes().flatMap(({ pid, command: words }) => (words.includes('thread-host.js') ? [pid] : []));
+  await box.daemon();
+  const again = await box.client();
+  const { worker } = await again.call('start', { name: 't' });
+  expect(worker.phase).toBe('running');
+  const hosts = () =>
+    box.processes().flatMap(({ pid, command: words }) => (words.includes('thread-host.js') ? [pid] : []));
+  await eventually(() => hosts().length === 1, { what: 'one thread host' });
+  expect([hosts(), strays.includes(worker.pid ?? 0)]).toEqual([[worker.pid], false]);
 });
