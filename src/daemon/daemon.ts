@@ -13,6 +13,7 @@ import { Admission } from './admission.ts';
 import { Adoption, inertRecord, resumeRecord } from './adoption.ts';
 import { isOpen } from './core/model.ts';
 import { phaseOf, timestamp } from './core/view.ts';
+import { DescriptorRoom } from './descriptor-room.ts';
 import { Ender } from './ender.ts';
 import { cleanEnvironment, shimEnvironment } from './environment.ts';
 import { FifoKeeper } from './fifo-keeper.ts';
@@ -227,6 +228,7 @@ export class Daemon {
       path: places.socket,
       prepareDirectory: () => prepareSocketDirectory(places),
       gate,
+      room: new DescriptorRoom(),
       log,
       onGone: (connection) => {
         for (const id of connection.subscriptions) this.#hub.unsubscribe(connection.peer, id);
