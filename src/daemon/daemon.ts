@@ -249,10 +249,10 @@ export class Daemon {
       this.#hosts.endIdle();
       // A registry that was lost cannot say; a shim that holds runs can.
       if (cold && !(this.#newRegistry && this.#adoption.metRuns)) this.#startEnabled();
-      const listensAt = Date.now();
+      const listensMono = systemClock.mono();
       await this.#listener.listen();
       log.info({ daemon: process.pid, socket: places.socket, home: places.home }, 'ready');
-      endHandover(places.socket, listensAt);
+      endHandover(places.socket, listensMono);
       onReady();
       serviceManager.ready(this.#statusText());
       void this.#findLeftovers();
@@ -355,7 +355,9 @@ export class Daemon {
       );
     }
     this.#registry.load(
-      workers.map((worker) => resumeRecord(isWorkerName(worker.name) ? worker : inertRecord(worker), systemClock)),
+      workers.map((worker) =>
+        resumeRecord(isWorkerName(worker.name) ? worker : inertRecord(worker), systemClock, bootId),
+      ),
     );
     this.#hosts.load(hosts, this.#registry.all());
     const cold = this.#store.meta(bootMeta) !== bootId || this.#store.meta(cleanMeta) === '1';

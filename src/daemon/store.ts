@@ -143,8 +143,7 @@ export class SqliteStore implements Store {
       reason: worker.reason,
       restarts: worker.restarts,
       shortRuns: worker.shortRuns,
-      backoff:
-        backoff === null ? null : { untilAt: backoff.untilAt, afterLoss: backoff.afterLoss, counted: backoff.counted },
+      backoff,
     };
     const intent: IntentColumn = {
       intent: worker.intent,
