@@ -60,6 +60,8 @@ export class RotatingLog {
   #dropped = 0;
   #droppedInAll = 0;
   #droppedInStreak = 0;
+  /** The time of the newest index line. */
+  #at = 0;
   #lookedAt = 0;
   #failedOpenAt = 0;
   #complained = false;
@@ -147,7 +149,7 @@ export class RotatingLog {
   }
 
   #index(open: Opened, mark: IndexMark, value: number): void {
-    const at = Date.now();
+    const at = this.#now();
     let line = indexLine(at, mark, value);
     if (this.#idxBytes + line.length - this.#checkpointAt >= checkpointBytes) {
       this.#checkpointAt = this.#idxBytes + line.length;
@@ -166,6 +168,12 @@ export class RotatingLog {
     // Half a line would spoil the next one.
     if (written > 0) ftruncateSync(open.idx, this.#idxBytes);
     throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  }
+
+  /** Never back: readers look for a time as in a sorted list, and a clock may be set back under a run. */
+  #now(): number {
+    this.#at = Math.max(this.#at, Date.now());
+    return this.#at;
   }
 
   #rotate(): void {
@@ -196,7 +204,8 @@ export class RotatingLog {
         (end.idxBytes === 0 ? endOfEarlier(this.#options.directory, this.#options.generation) + logBytes : null);
       const offset = known ?? Math.max(end.base + logBytes, end.offset);
       const fits = end.idxBytes > 0 ? end.offset <= offset && end.base + logBytes === offset : offset === logBytes;
-      const now = Date.now();
+      this.#at = Math.max(this.#at, end.at);
+      const now = this.#now();
       let addition = '';
       if (!fits) {
         // The log was deleted or cut under its index: account for what there is, from a known place.
