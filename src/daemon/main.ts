@@ -3,6 +3,7 @@
  * the environment, installs signal handlers and decides the exit code.
  */
 import { closeSync, readFileSync, writeSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { closeInherited } from '../shared/descriptors.ts';
@@ -195,6 +196,8 @@ const serve = async (places: Places, flags: StartFlags, version: string): Promis
   try {
     armFailpoints(process.env[failpointVariable]);
     prepareHome(places);
+    // Its directory is made here, under our umask: a host would make it under its worker's.
+    enableCompileCache(places.cache);
     const lock = await takeLock(places);
     if (lock === null) {
       if (flags.background === true) tellStarter(flags.readyFd, { running: true });
