@@ -37,6 +37,8 @@ interface Opened {
 const lineRoom = 32;
 const lookAgainMs = 1000;
 const retryOpenMs = 250;
+/** The last attempt was a moment ago: not one more failure, or who writes all the time would never be tried again. */
+const notYet = new Error('not tried again yet');
 
 export class RotatingLog {
   readonly #options: RotatingLogOptions;
@@ -95,7 +97,7 @@ export class RotatingLog {
       const now = performance.now();
       if (this.#open !== null && now - this.#lookedAt >= lookAgainMs) this.#lookWhetherStillThere(now);
       if (this.#open === null) {
-        if (now - this.#failedOpenAt < retryOpenMs && this.#complained) throw new Error('not tried again yet');
+        if (now - this.#failedOpenAt < retryOpenMs && this.#complained) throw notYet;
         this.#reopen();
         this.#prune();
       }
@@ -106,7 +108,7 @@ export class RotatingLog {
       this.#dropped += lost;
       this.#droppedInAll += lost;
       this.#droppedInStreak += lost;
-      this.#failed(error);
+      if (error !== notYet) this.#failed(error);
     }
   }
 
