@@ -15,7 +15,7 @@ import {
   listSegments,
   segmentPaths,
 } from '../../shared/log-file.ts';
-import { endOfEarlier, healHalfRotation, inode, openOwn, remove, sizeOf } from './segment-files.ts';
+import { checkDirectory, endOfEarlier, healHalfRotation, inode, openOwn, remove, sizeOf } from './segment-files.ts';
 
 export interface RotatingLogOptions {
   readonly directory: string;
@@ -194,6 +194,7 @@ export class RotatingLog {
   #reopen(): void {
     this.#closeFiles();
     if (this.#mayCreate) mkdirSync(this.#options.directory, { recursive: true, mode: 0o700 });
+    checkDirectory(this.#options.directory);
     healHalfRotation(this.#options.directory, this.#options.generation);
     const idx = openOwn(this.#idxPath);
     let log: number | null = null;
