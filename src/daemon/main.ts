@@ -207,7 +207,8 @@ const serve = async (places: Places, flags: StartFlags, version: string): Promis
     return await live(places, flags, version, callersUmask, lock);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    if (flags.readyFd !== undefined) tellStarter(flags.readyFd, { error: message });
+    const details = error instanceof WorkerdError ? { exitCode: error.exitCode } : {};
+    tellStarter(flags.readyFd, { error: message, ...details });
     throw error;
   }
 };

@@ -20,7 +20,8 @@ export type Readiness =
   | { readonly kind: 'ready'; readonly pid: number }
   /** Another daemon holds the home. */
   | { readonly kind: 'running' }
-  | { readonly kind: 'failed'; readonly why: string };
+  /** `exitCode`: what the refusal it gave means, where it gave one. */
+  | { readonly kind: 'failed'; readonly why: string; readonly exitCode?: number };
 
 /**
  * It lives for months: V8 by itself lets the young generation grow to some 100 MB, and keeps it, and starts a helper
@@ -91,12 +92,25 @@ export const launchDaemon = async ({ places, program, env, signal }: LaunchOptio
   }
 };
 
+/** What a failed start adds to an error's details. */
+export const detailsOf = ({ exitCode }: { readonly exitCode?: number }): Readonly<Record<string, unknown>> =>
+  exitCode === undefined ? {} : { exitCode };
+
 const readReadiness = (line: string): Readiness => {
   try {
-    const said = JSON.parse(line) as { ready?: unknown; pid?: unknown; running?: unknown; error?: unknown };
+    const said = JSON.parse(line) as {
+      ready?: unknown;
+      pid?: unknown;
+      running?: unknown;
+      error?: unknown;
+      exitCode?: unknown;
+    };
     if (said.ready === true && typeof said.pid === 'number') return { kind: 'ready', pid: said.pid };
     if (said.running === true) return { kind: 'running' };
-    if (typeof said.error === 'string') return { kind: 'failed', why: said.error };
+    if (typeof said.error === 'string') {
+      const { exitCode } = said;
+      return { kind: 'failed', why: said.error, ...(typeof exitCode === 'number' ? { exitCode } : {}) };
+    }
   } catch {
     // Said below.
   }
