@@ -2,7 +2,7 @@
  * One life of the control plane: builds every part, wires them, serves until told to end, and ends in order.
  * Everything it needs of the process it lives in is handed to it; `main.ts` does that.
  */
-import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { WorkerdError } from '../shared/errors.ts';
 import { Gate } from '../shared/gate.ts';
@@ -50,6 +50,8 @@ export interface DaemonOptions {
   /** The mask the daemon was started with; its own is 077. */
   readonly callersUmask: number;
   readonly openFiles: number | null;
+  /** Put before the shim's program: the limits that its workers are to have, where those are not ours. */
+  readonly shimWrapper: readonly string[];
   /** argv of Node, and the directory where shim and hosts are. */
   readonly node: readonly string[];
   readonly programs: string;
@@ -133,7 +135,7 @@ export class Daemon {
       places,
       command: options.externalShim
         ? null
-        : [...options.node, ...shimFlags, join(options.programs, 'shim.cjs'), '--home', places.home, '--ready-fd', '3'],
+        : [...options.shimWrapper, ...options.node, ...shimFlags, ...shimArguments(options.programs, places)],
       env: shimEnvironment(env),
       clock,
       log,
@@ -418,13 +420,10 @@ const shimEndMs = 5000;
 const shimLookMs = 10;
 /** With an external shim: how long to wait for it before serving without. */
 const externalShimMs = 1000;
-const maxLogBytes = 10 * 1024 * 1024;
-
-/** The daemon's own log, when detached: kept bounded by starting a new one and keeping the last. */
-export const rotateDaemonLog = (places: Places): void => {
-  try {
-    if (statSync(places.daemonLog).size > maxLogBytes) renameSync(places.daemonLog, `${places.daemonLog}.1`);
-  } catch {
-    // Not there yet.
-  }
-};
+const shimArguments = (programs: string, { home }: Places): readonly string[] => [
+  join(programs, 'shim.cjs'),
+  '--home',
+  home,
+  '--ready-fd',
+  '3',
+];

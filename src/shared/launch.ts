@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { closeInherited } from './descriptors.ts';
-import { isPrivate, isSteering } from './environment.ts';
+import { isClean } from './environment.ts';
 import { failpointVariable } from './failpoints.ts';
 import type { Places } from './paths.ts';
 
@@ -31,14 +31,15 @@ const memoryFlags = ['--max-semi-space-size=2', '--v8-pool-size=1'];
 /** A first start makes directories and a database; on a busy machine that takes its time. */
 const readyWithinMs = 20_000;
 
-/** A worker may call us: with its marker the daemon would be taken for a part of it. Log level and faults are its own. */
+/** The log level and the faults of a test are its own. */
 const ownVariables: readonly string[] = ['WORKERD_LOG', failpointVariable];
-const isForTheDaemon = (key: string): boolean => !isSteering(key) && (!isPrivate(key) || ownVariables.includes(key));
 
+/** Nothing else of whoever happens to start it: a marker would make it part of a worker, a secret would stay for months. */
 const cleanEnvironment = (env: LaunchOptions['env']): Record<string, string> =>
   Object.fromEntries(
     Object.entries(env).filter(
-      (entry): entry is [string, string] => entry[1] !== undefined && isForTheDaemon(entry[0]),
+      (entry): entry is [string, string] =>
+        entry[1] !== undefined && (isClean(entry[0]) || ownVariables.includes(entry[0])),
     ),
   );
 
