@@ -101,6 +101,10 @@ test('A07: a secret is in the registry and in the worker, and nowhere else', asy
   expect(events.length).toBeGreaterThan(5);
   const shown = await client.call('status', { names: ['thread'], showEnv: true });
   expect(shown.workers[0]?.spec.env).toEqual(env);
+  // Nor there any more, once the workers are forgotten.
+  expect((await box.workerctl(['rm', '--all', '--force'])).code).toBe(0);
+  expect((await box.workerd(['stop'])).code).toBe(0);
+  expect(filesWithIt(box.home)).toEqual([]);
 }, 120_000);
 
 test('A07: daemon and shim leave no core dump where their starter would; workers have his limit', async () => {
