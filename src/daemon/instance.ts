@@ -69,14 +69,17 @@ const checkAncestors = (path: string, flag: string): void => {
   }
 };
 
+/** One after the other: Node's own `recursive` turns for ever where a file system takes no directories (/proc). */
 const make = (path: string, flag: string): void => {
   if (statOf(path) !== null) return;
+  if (path !== dirname(path)) make(dirname(path), flag);
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
     const words = `cannot make ${path}: ${message}. ${flag}`;
-    if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') throw refused(words);
+    if (['EACCES', 'EPERM', 'EROFS', 'ENOENT'].includes(code ?? '')) throw refused(words);
     throw new WorkerdError('internal', words);
   }
 };
