@@ -39,6 +39,12 @@ export const failureOf = (error: unknown): SpawnFailure => {
       message: 'no descriptors are left for its pipes: stop some workers or raise the limit of open files',
     };
   }
+  if (code === 'EAGAIN') {
+    return {
+      errno: code,
+      message: 'no more processes can be made: stop some workers or raise the limit (ulimit -u, TasksMax=, pids.max)',
+    };
+  }
   return { errno: typeof code === 'string' ? code : 'UNKNOWN', message: message ?? String(error) };
 };
 
