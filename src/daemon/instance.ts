@@ -2,7 +2,7 @@
  * One daemon per home: makes and checks the home, and holds the lock for life. The lock is an exclusive transaction on
  * `lock.db`: the kernel frees it with the process, kill -9 included, and no child inherits it.
  */
-import { lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';
+import { lstatSync, mkdirSync, realpathSync, type Stats, statfsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { WorkerdError } from '../shared/errors.ts';
@@ -123,6 +123,26 @@ const checkFiles = (places: Places): void => {
   }
 };
 
+/** As statfs(2) tells them: the lock and the registry's log lie in memory that only one machine sees. */
+const networkFileSystems: Readonly<Record<number, string>> = {
+  26985: 'NFS',
+  20859: 'SMB',
+  4283649346: 'CIFS',
+  4266872130: 'SMB2',
+  1397113167: 'AFS',
+  12805120: 'Ceph',
+};
+
+export const networkFileSystem = (type: number): string | null => networkFileSystems[type] ?? null;
+
+const checkFileSystem = (home: string): void => {
+  const name = networkFileSystem(statfsSync(home).type);
+  if (name === null) return;
+  throw refused(
+    `${home} is on a network file system (${name}), where one daemon cannot lock another out. ${chooseHome}`,
+  );
+};
+
 /** Makes the directories with mode 0700; throws a WorkerdError in words, and has changed nothing. The umask is 077. */
 export const prepareHome = (places: Places): void => {
   checkSocketPath(places.socket);
@@ -135,6 +155,8 @@ export const prepareHome = (places: Places): void => {
   }
   checkFiles(places);
   checkSocketPlace(places);
+  make(places.home, chooseHome);
+  checkFileSystem(places.home);
   for (const directory of directories) make(directory, chooseHome);
   make(dirname(places.socket), chooseSocket);
 };
