@@ -208,7 +208,7 @@ export class RotatingLog {
       const offset = known ?? Math.max(end.base + logBytes, end.offset);
       const fits = end.idxBytes > 0 ? end.offset <= offset && end.base + logBytes === offset : offset === logBytes;
       this.#at = Math.max(this.#at, end.at);
-      const now = this.#now();
+      const now = Math.max(this.#at, Date.now());
       let addition = '';
       if (!fits) {
         // The log was deleted or cut under its index: account for what there is, from a known place.
@@ -218,7 +218,10 @@ export class RotatingLog {
         ftruncateSync(idx, end.idxBytes);
         if (offset > end.offset) addition = indexLine(now, 'o', offset - end.offset);
       }
-      if (addition !== '') writeSync(idx, addition, null, 'latin1');
+      if (addition !== '') {
+        writeSync(idx, addition, null, 'latin1');
+        this.#at = now;
+      }
       log ??= openOwn(this.#logPath);
       this.#open = { log, idx, logIno: inode(log), idxIno: inode(idx) };
       this.#offset = offset;
