@@ -24,6 +24,8 @@ const canMount = (() => {
   return done;
 })();
 
+const refusals = 40;
+
 /** To the last byte. */
 const fill = (path: string): void => {
   const descriptor = openSync(path, 'w');
@@ -49,7 +51,7 @@ test.skipIf(!canMount)(
     mkdirSync(disk);
     expect(mount(disk)).toBe(true);
     try {
-      await box.startDaemon();
+      const daemon = await box.startDaemon();
       const client = await box.client();
       await client.call('start', {
         name: 'w',
@@ -58,11 +60,12 @@ test.skipIf(!canMount)(
       await client.call('start', { name: 'other', spec: command('sleep', '1000') });
       const before = (await client.call('status', {})).workers;
       fill(join(disk, 'fill'));
-      for (const name of ['new', 'another']) {
-        await expect(client.call('start', { name, spec: command('true') })).rejects.toThrow(
-          /registry.*full.*Make room/,
-        );
+      // So often that there is no room for the daemon's own log, too.
+      for (let n = 0; n < refusals; n += 1) {
+        const refused = client.call('start', { name: `new${n}`, spec: command('true') });
+        await expect(refused).rejects.toThrow(/registry.*full.*Make room/);
       }
+      expect((await client.call('daemon.info', {})).pid).toBe(daemon);
       const after = (await client.call('status', {})).workers;
       expect(after.map(({ name, pid, phase }) => [name, pid, phase])).toEqual(
         before.map(({ name, pid, phase }) => [name, pid, phase]),
@@ -82,9 +85,15 @@ test.skipIf(!canMount)(
       expect(db.prepare('PRAGMA integrity_check').get()).toEqual({ integrity_check: 'ok' });
       db.close();
       expect(await box.status('w')).toMatchObject({ pid: before.find(({ name }) => name === 'w')?.pid });
+      expect(readFileSync(join(box.home, 'workerd.log'), 'utf8')).toMatch(/lines of this log could not be written/);
+      // And the same to the end: in good order without room for a word.
+      fill(join(disk, 'fill'));
+      const { code, stderr } = await box.workerd(['stop']);
+      expect([code, stderr]).toEqual([0, '']);
+      expect(box.processes()).toEqual([]);
     } finally {
-      await box.workerd(['stop']);
-      unmount(disk);
+      for (const { pid } of box.processes()) process.kill(pid, 'SIGKILL');
+      await eventually(() => unmount(disk).status === 0);
     }
   },
 );
