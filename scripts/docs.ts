@@ -308,7 +308,7 @@ request, too long, too many in a batch), -32601 (no such method).
 
 ## Nouns
 
-${['SpecInput', 'Caller', 'WorkerView', 'Spec', 'Actor', 'Leftover', 'Run', 'LogEntry'].map(nounSection).join('\n\n')}
+${['SpecInput', 'Caller', 'WorkerView', 'Spec', 'Actor', 'Leftover', 'Run', 'LogEntry', 'Problem'].map(nounSection).join('\n\n')}
 
 ### Exit
 

@@ -1,20 +1,22 @@
 /**
  * A shim answers (at the daemon's start, or a new one after the old was killed): brings the registry's open runs and
  * what the shim holds together. Looks instead of guessing: a run the shim does not hold is alive only where a process
- * of that pid and start time is; then the shim reads its FIFOs on and its end is looked for once a second.
+ * of that pid and start time is. The shim reads its FIFOs on either way; the end of one that lives is looked for (orphans.ts).
  */
 import { failpoint } from '../shared/failpoints.ts';
 import type { Exit } from '../shared/worker.ts';
 import { isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
 import type { FifoKeeper } from './fifo-keeper.ts';
-import type { Hosts } from './hosts.ts';
+import { type Hosts, isHostRun } from './hosts.ts';
 import { nameOfRun, type OrderContext, spawnOrder } from './orders.ts';
-import type { Clock, Logger, ProcessTable, Shim } from './ports.ts';
+import { isGone, Orphans } from './orphans.ts';
+import type { Clock, Logger, ProcessTable, Shim, SweepTarget } from './ports.ts';
 import { recordFrom, recordSeen } from './rebuild.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
-import { lostFact } from './run-facts.ts';
-import type { RunStatus } from './shim/protocol.ts';
+import { lostFact, refusedFact } from './run-facts.ts';
+import type { Known, RunStatus } from './shim/protocol.ts';
+import { findSurvivors } from './survivors.ts';
 import type { Sweeper } from './sweeper.ts';
 
 export interface AdoptionOptions {
@@ -38,13 +40,14 @@ const isHost = ({ kind }: RunStatus): boolean => kind === 'host';
 const isUnknown = (worker: WorkerRecord | null, status: RunStatus): boolean =>
   worker === null || (worker.run?.id !== status.run && status.generation >= worker.generation);
 
-const lookMs = 1000;
+/** More than any worker publishes before it is on disk: revisions rise, whatever was lost. */
+const unseenRevisions = 1_000_000;
+const shimDied = { kind: 'lost', reason: 'the shim died' } as const satisfies Exit;
+const hostDied = { kind: 'lost', reason: 'thread host died' } as const satisfies Exit;
 
 export class Adoption {
   readonly #options: AdoptionOptions;
-  /** Runs whose end no shim will see. */
-  readonly #orphans = new Map<string, { readonly pid: number; readonly startTime: number }>();
-  #cancelLook: () => void = () => {};
+  readonly #orphans: Orphans;
   #isFirst = true;
   #metRuns = false;
   /** Taken over from the shim after they had ended. */
@@ -52,19 +55,38 @@ export class Adoption {
 
   constructor(options: AdoptionOptions) {
     this.#options = options;
+    const { clock, processes, registry } = options;
+    this.#orphans = new Orphans({
+      clock,
+      processes,
+      isEnding: (run) => {
+        const now = registry.get(nameOfRun(run))?.run;
+        return now?.id === run && now.stop !== null;
+      },
+      // Should the shim be gone, the next one is told when it is met.
+      onGone: (run) => void this.#conclude(run).catch(() => {}),
+    });
   }
 
   async connected(runs: readonly RunStatus[]): Promise<void> {
-    const { registry, reconciler, log } = this.#options;
+    const { registry, log, fifos } = this.#options;
     failpoint('adoption.begun');
-    this.#orphans.clear();
+    this.#orphans.forgetAll();
+    const isOfEarlierLife = this.#isFirst;
     await this.#rebuild(runs);
     const held = new Map(runs.map((status) => [status.run, status]));
+    await findSurvivors(this.#options, held);
+    const goneHosts: string[] = [];
     for (const { run } of [...this.#options.hosts.all()]) {
       const status = held.get(run);
-      if (status === undefined) await this.#adoptHost(run);
-      else if (status.adopted && !status.exited) this.#lookFor(run, status);
+      if (status === undefined) {
+        if (!(await this.#adoptHost(run))) goneHosts.push(run);
+      } else if (!status.exited) {
+        fifos.hold(run);
+        if (status.adopted) this.#lookFor(run, status);
+      }
     }
+    if (isOfEarlierLife) await this.#aheadOfWatchers(held);
     for (const name of [...registry.names()]) {
       // As it is now: looking takes turns of the loop, and verbs come in between.
       const worker = registry.get(name);
@@ -74,6 +96,8 @@ export class Adoption {
       if (status !== undefined) this.#resume(worker, run, status);
       else await this.#missing(worker, run);
     }
+    // With the threads that were in it, all at once: nothing is started in it meanwhile.
+    for (const run of goneHosts) await this.#options.shim.call('conclude', { run, exit: hostDied });
     const hosts = new Set([...this.#options.hosts.all()].map(({ run }) => run));
     for (const status of runs) {
       const run = registry.get(nameOfRun(status.run))?.run ?? null;
@@ -84,12 +108,15 @@ export class Adoption {
         log.warn({ run: status.run, pid: status.pid }, 'the shim holds a run that the registry does not know');
       }
     }
-    this.#lookForOrphans();
-    reconciler.addAll();
+  }
+
+  /** Workers have changed. */
+  stirred(): void {
+    this.#orphans.stirred();
   }
 
   close(): void {
-    this.#cancelLook();
+    this.#orphans.forgetAll();
   }
 
   /** The shim that was met held runs: others than this daemon had started them. */
@@ -105,6 +132,8 @@ export class Adoption {
       if (isLive(run) && run.id === id) this.#lose(name, 'its end was in a registry that was lost');
     }
     this.#endedUnseen.clear();
+    // From here on what is observed is the truth, and runs may be ordered.
+    this.#options.reconciler.addAll();
   }
 
   /** Runs that the registry does not know, as it was lost or is an old copy: nothing lives that is not listed. */
@@ -150,52 +179,94 @@ export class Adoption {
     });
   }
 
-  async #missing(worker: WorkerRecord, run: Run): Promise<void> {
-    const { processes, shim, orders, sweeper, log } = this.#options;
-    const { name } = worker;
-    if (run.bootId !== processes.bootId) return this.#lose(name, 'the machine was restarted');
-    if (run.stage === 'ordered') {
-      const target = { run: run.id, group: null, since: null, until: null, mark: null, also: [] };
-      // Killed between fork and report: somebody of this run lives, but nobody knows who leads it.
-      if ((await sweeper.look(target)).length > 0) return this.#lose(name, 'the shim died while starting it');
-      if (run.host !== null && this.#hostIsGone(run.host)) return this.#lose(name, 'thread host died');
-      await shim.call('spawn', spawnOrder(worker, run, orders));
-      return;
+  /** The store gets states once a second: watchers of the daemon before this one may have seen newer ones. */
+  async #aheadOfWatchers(held: ReadonlyMap<string, RunStatus>): Promise<void> {
+    const { registry, processes } = this.#options;
+    for (const worker of [...registry.all()]) {
+      const { run } = worker;
+      if (!isLive(run) || run.stage === 'ordered' || run.bootId !== processes.bootId || held.has(run.id)) continue;
+      registry.update(worker.name, { ...worker, run: { ...run, stateRevision: run.stateRevision + unseenRevisions } });
     }
-    if (run.pid === null || run.startTime === null) return this.#lose(name, 'the shim died');
-    const startTime = processes.startTimeOf(run.pid);
-    // Unreadable is neither alive nor dead: it is looked at again.
-    if (startTime !== run.startTime && startTime !== 'unknown') {
-      return this.#lose(name, run.host === null ? 'the shim died' : 'thread host died');
-    }
-    const identity = { pid: run.pid, startTime: run.startTime };
-    log.warn({ name, ...identity }, 'reading on what a dead shim left');
-    await shim.call('adopt', { ...spawnOrder(worker, run, orders), ...identity, revision: run.stateRevision });
-    // What the worker publishes from now on are patches to what it had published before.
-    if (run.state !== null) await shim.call('publish', { run: run.id, patch: run.state });
-    this.#orphans.set(run.id, identity);
+    // A registry that refuses is said elsewhere, and keeps no worker from being read on.
+    await registry.committed().catch(() => {});
   }
 
-  /** Before its threads: what it says of them is for the shim that reads on. */
-  async #adoptHost(run: string): Promise<void> {
-    const { hosts } = this.#options;
-    if (this.#hostIsGone(run)) {
-      hosts.exited(run);
-      return;
+  async #missing(worker: WorkerRecord, run: Run): Promise<void> {
+    const { processes, shim, orders, fifos, clock, log } = this.#options;
+    const { name } = worker;
+    if (run.bootId !== processes.bootId) return this.#lose(name, 'the machine was restarted');
+    if (run.stage === 'ordered') return this.#orderAgain(worker, run);
+    if (run.pid === null || run.startTime === null) return this.#lose(name, shimDied.reason);
+    const identity = { pid: run.pid, startTime: run.startTime };
+    // Also of one that is gone: what it wrote last, and what it said of its end, waits in its pipes.
+    fifos.hold(run.id);
+    const known: Known = {
+      running: run.reachedRunning,
+      ready: run.ready && run.readyDeclared,
+      state: run.state,
+      stateAt: run.stateAt,
+      ranMs: Math.max(0, clock.now() - (run.startedAt ?? clock.now())),
+    };
+    log.warn({ name, ...identity }, 'reading on what a dead shim left');
+    const order = { ...spawnOrder(worker, run, orders), ...identity, revision: run.stateRevision, known };
+    const taken = await shim.call('adopt', order);
+    // What the worker publishes from now on are patches to what it had published before.
+    if (taken.known !== true && run.state !== null) await shim.call('publish', { run: run.id, patch: run.state });
+    // A thread is told of with its host.
+    if (run.host === null && isGone(processes, identity)) await this.#conclude(run.id);
+    else this.#orphans.watch(run.id, identity);
+  }
+
+  /** In the store, and nobody knows whether a shim that is gone began with it. */
+  async #orderAgain(worker: WorkerRecord, run: Run): Promise<void> {
+    const { shim, orders, sweeper, hosts, reconciler, clock, log } = this.#options;
+    const { name } = worker;
+    // Killed between fork and report: somebody of this run lives, but nobody knows who leads it.
+    if ((await sweeper.look(anyOf(run.id))).length > 0) return this.#lose(name, 'the shim died while starting it');
+    if (run.host !== null && !hosts.isUsable(run.host)) return this.#lose(name, hostDied.reason);
+    try {
+      await shim.call('spawn', spawnOrder(worker, run, orders));
+    } catch (error) {
+      if (!shim.connected) throw error;
+      log.error({ name, run: run.id, error: String(error) }, 'the shim refused to start the worker');
+      reconciler.conclude(name, refusedFact(clock.now(), error));
     }
-    await hosts.adopt(run);
+  }
+
+  /** Before its threads: what it says of them is for the shim that reads on. False: it is gone. */
+  async #adoptHost(run: string): Promise<boolean> {
+    const { hosts, fifos, processes, sweeper, log } = this.#options;
     const identity = hosts.identityOf(run);
-    if (identity !== null) this.#orphans.set(run, identity);
+    if (identity === null) {
+      // Killed between fork and report: one that no thread was sent to, and that nobody would ever end.
+      for (const stray of await sweeper.look(anyOf(run))) {
+        log.warn({ run, pid: stray.pid }, 'ending a thread host that no shim had told of');
+        processes.signal(stray, 'SIGKILL');
+      }
+      await hosts.askAgain(run);
+      return true;
+    }
+    fifos.hold(run);
+    await hosts.adopt(run);
+    if (isGone(processes, identity)) {
+      hosts.died(run);
+      return false;
+    }
+    this.#orphans.watch(run, identity);
+    return true;
   }
 
   /** Its end is for us to see: no shim is its parent. */
   #lookFor(run: string, { pid, startTime }: { readonly pid: number | null; readonly startTime: number | null }): void {
-    if (pid !== null && startTime !== null) this.#orphans.set(run, { pid, startTime });
+    if (pid !== null && startTime !== null) this.#orphans.watch(run, { pid, startTime });
   }
 
-  #hostIsGone(host: string): boolean {
-    const identity = this.#options.hosts.identityOf(host);
-    return identity === null || this.#options.processes.startTimeOf(identity.pid) !== identity.startTime;
+  /** Of a run that nobody saw end: the shim reads what is left of it, and what it said itself of its end counts. */
+  async #conclude(run: string): Promise<void> {
+    const { registry, hosts, shim } = this.#options;
+    if (hosts.identityOf(run) !== null) hosts.died(run);
+    const inHost = (registry.get(nameOfRun(run))?.run?.host ?? null) !== null || isHostRun(run);
+    await shim.call('conclude', { run, exit: inHost ? hostDied : shimDied });
   }
 
   /** Nobody saw how it ended, and nothing is made up. */
@@ -206,24 +277,9 @@ export class Adoption {
     log.warn({ name, reason }, 'a run was lost');
     reconciler.conclude(name, lostFact(run, reason, clock.now()));
   }
-
-  #lookForOrphans(): void {
-    const { clock, processes, shim } = this.#options;
-    this.#cancelLook();
-    if (this.#orphans.size === 0) return;
-    this.#cancelLook = clock.at(clock.mono() + lookMs, () => {
-      for (const [run, { pid, startTime }] of this.#orphans) {
-        const now = processes.startTimeOf(pid);
-        if (now === startTime || now === 'unknown') continue;
-        this.#orphans.delete(run);
-        const host = this.#options.registry.get(nameOfRun(run))?.run?.host ?? null;
-        const exit: Exit = { kind: 'lost', reason: host === null ? 'the shim died' : 'thread host died' };
-        void shim.call('conclude', { run, exit }).catch(() => {});
-      }
-      this.#lookForOrphans();
-    });
-  }
 }
+
+const anyOf = (run: string): SweepTarget => ({ run, group: null, since: null, until: null, mark: null, also: [] });
 
 /** A record whose name leads anywhere as a path: it is shown and can be removed, and nothing is ever run or sought. */
 export const inertRecord = (worker: WorkerRecord): WorkerRecord => ({

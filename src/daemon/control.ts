@@ -2,11 +2,11 @@
 import { existsSync } from 'node:fs';
 import { type Client, connect } from '../shared/client.ts';
 import { isLost, replacement } from '../shared/connection.ts';
+import type { DaemonInfo } from '../shared/daemon-info.ts';
 import { exitCodes, WorkerdError } from '../shared/errors.ts';
 import { detailsOf, launchDaemon } from '../shared/launch.ts';
 import type { Places } from '../shared/paths.ts';
 import { jsonText, printable } from '../shared/printable.ts';
-import type { DaemonInfo } from '../shared/protocol.ts';
 import { isGone, readStat } from './process-table.ts';
 
 export interface ControlOptions {

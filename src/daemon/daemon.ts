@@ -31,7 +31,9 @@ import { endHandover, Replacement } from './replacement.ts';
 import { Listener } from './server.ts';
 import type { ServiceManager } from './service-manager.ts';
 import { ShimLink } from './shim-link.ts';
+import { shimArguments, shimFlags } from './shim-start.ts';
 import type { SqliteStore } from './store.ts';
+import { Surroundings } from './surroundings.ts';
 import { Sweeper } from './sweeper.ts';
 import { nonce, systemClock } from './system.ts';
 import { UsageReader } from './usage.ts';
@@ -80,6 +82,7 @@ export class Daemon {
   readonly #verbs: Verbs;
   readonly #listener: Listener;
   readonly #replacement: Replacement;
+  readonly #surroundings: Surroundings;
   #replacing: Promise<void> | null = null;
   readonly #processes = new LinuxProcessTable();
   #ended: (ending: Ending) => void = () => {};
@@ -108,10 +111,13 @@ export class Daemon {
       announce: (transitions) => {
         waiters.announce(transitions);
         this.#hub.announce(transitions);
+        this.#adoption.stirred();
         this.#showStatus();
       },
+      onWritten: () => this.#surroundings.registryWritten(),
       onRefused: (error) => {
         log.error({ error: error.message, registry: places.registry }, 'the registry could not be written');
+        this.#surroundings.registryRefused(error);
         this.#link.refuse();
         // One for all refusals: each of them would bring the next about.
         if (this.#retryPending) return;
@@ -131,6 +137,15 @@ export class Daemon {
       names: () => this.#registry.announcedNames(),
       get: (name) => this.#registry.announced(name),
     });
+    this.#surroundings = new Surroundings({
+      places,
+      clock,
+      log,
+      store: this.#store,
+      line: () => this.#link,
+      externalShim: options.externalShim,
+      recordOf: (name) => this.#registry.get(name),
+    });
     this.#link = new ShimLink({
       places,
       command: options.externalShim
@@ -141,13 +156,16 @@ export class Daemon {
       log,
       processes: this.#processes,
       store: this.#store,
-      listener: {
+      listener: this.#surroundings.hearing({
         facts: (facts) => this.#reconciler.facts(facts),
         state: (note) => this.#reconciler.state(note),
         connected: (runs) => this.#adoption.connected(runs),
-        told: () => this.#adoption.told(),
+        told: () => {
+          this.#adoption.told();
+          ender.sayAgain();
+        },
         lost: (why) => log.error({ why }, 'the shim is gone; workers go on, their output waits for the next one'),
-      },
+      }),
     });
     this.#fifos = new FifoKeeper(places);
     const sweeper = new Sweeper(this.#processes);
@@ -245,8 +263,8 @@ export class Daemon {
     if (externalShim) writeFileSync(places.serviceMark, '', { mode: 0o600 });
     else rmSync(places.serviceMark, { force: true });
     const started = this.#link.start();
-    // A shim of the service manager's may come later; clients are served meanwhile.
-    await (externalShim ? Promise.race([started, this.#soon()]) : started);
+    // A shim of the service manager's may come later, and one that is stopped goes on later; clients are served meanwhile.
+    await Promise.race([started, externalShim ? this.#soon() : this.#link.silence]);
     if (!this.#stopping) {
       this.#hosts.endIdle();
       // A registry that was lost cannot say; a shim that holds runs can.
@@ -280,6 +298,7 @@ export class Daemon {
     this.#stopping = true;
     serviceManager.stopping();
     if (!keepWorkers) {
+      this.#link.wake();
       await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
       this.#registry.flushNow();
       try {
@@ -334,9 +353,11 @@ export class Daemon {
       home: places.home,
       socket: places.socket,
       startedAt: timestamp(this.#startedAt) ?? '',
+      node: process.version,
     };
     return {
-      info: () => info,
+      version,
+      info: () => ({ ...info, ...this.#surroundings.look() }),
       stop: async (keepWorkers, by) => {
         await this.stop(keepWorkers, by);
         this.finish();
@@ -414,16 +435,7 @@ export class Daemon {
   }
 }
 
-/** As the daemon's (launch.ts), and a smaller young generation still: it makes little garbage, and forks all it has. */
-export const shimFlags: readonly string[] = ['--max-semi-space-size=1', '--v8-pool-size=1'];
 const shimEndMs = 5000;
 const shimLookMs = 10;
 /** With an external shim: how long to wait for it before serving without. */
 const externalShimMs = 1000;
-const shimArguments = (programs: string, { home }: Places): readonly string[] => [
-  join(programs, 'shim.cjs'),
-  '--home',
-  home,
-  '--ready-fd',
-  '3',
-];

@@ -31,6 +31,16 @@ const lookMs = 20;
 const looksPerSweep = 10;
 /** What outlives SIGKILL by this is uninterruptible, and named. */
 const giveUpMs = 1500;
+/** A shim that has not answered by then stands still (it may be stopped, not dead): signals go past it. */
+const answerMs = 2000;
+/** A thread that lives on for so long after its host was told blocks in native code. */
+const terminateMs = 250;
+
+interface Unsaid {
+  readonly run: string;
+  readonly message: JsonObject;
+  readonly onTaken: () => void;
+}
 
 export class Ender {
   readonly #options: EnderOptions;
@@ -38,6 +48,10 @@ export class Ender {
   readonly #marks = new Map<string, ProcessMark | null>();
   /** Descendants seen before the first stop signal, by run: `env -i` loses them the marker. */
   readonly #trees = new Map<string, readonly Identity[]>();
+  /** What no shim could pass on: said to the next one. */
+  #unsaid: Unsaid[] = [];
+  /** Threads whose host was told to terminate them: when the shim took that; `null`: it has not yet. */
+  readonly #terminated = new Map<string, number | null>();
 
   constructor(options: EnderOptions) {
     this.#options = options;
@@ -68,7 +82,10 @@ export class Ender {
   async force(run: Run): Promise<void> {
     this.#rememberTree(run);
     if (run.kind === 'thread') {
-      if (run.host !== null) await this.#down(run.host, { terminate: { run: run.id } });
+      if (run.host === null) return;
+      const { clock } = this.#options;
+      this.#terminated.set(run.id, null);
+      await this.#down(run.host, { terminate: { run: run.id } }, () => this.#terminated.set(run.id, clock.mono()));
       return;
     }
     await this.#signal(run, 'SIGTERM');
@@ -79,7 +96,12 @@ export class Ender {
   async kill(run: Run): Promise<void> {
     this.#rememberTree(run);
     if (run.kind === 'thread') {
-      if (run.host !== null) await this.#killHost(run.host);
+      if (run.host === null) return;
+      // The other threads in there are not to suffer for a shim that was away, or stood still, when it was told.
+      const takenMono = this.#terminated.get(run.id);
+      if (takenMono === undefined) await this.force(run);
+      else if (takenMono !== null && this.#options.clock.mono() - takenMono >= terminateMs)
+        await this.#killHost(run.host);
       return;
     }
     await this.#signal(run, 'SIGKILL');
@@ -126,6 +148,7 @@ export class Ender {
   forget(run: Run): void {
     this.#trees.delete(run.id);
     this.#marks.delete(run.id);
+    this.#terminated.delete(run.id);
   }
 
   #askOnce(process: KnownLeftover, run: Run, asked: Set<string>): void {
@@ -175,23 +198,38 @@ export class Ender {
   /** Through the shim that holds the process; where none does, to the process itself, once it is proven to be it. */
   async #signalLeader(run: string, signal: NodeJS.Signals, pid: number | null, startTime: number | null) {
     const { shim, processes } = this.#options;
-    if (shim.connected && (await this.#told(() => shim.call('signal', { run, signal, to: 'group' })))) return;
+    if (await this.#told(() => shim.call('signal', { run, signal, to: 'group' }))) return;
     if (pid !== null && startTime !== null) processes.signalGroup({ pid, startTime }, signal);
   }
 
-  async #down(run: string, message: JsonObject): Promise<void> {
+  async #down(run: string, message: JsonObject, onTaken: () => void = () => {}): Promise<void> {
     const { shim } = this.#options;
-    if (shim.connected) await this.#told(() => shim.call('down', { run, message }));
+    const told = await this.#told(async () => {
+      await shim.call('down', { run, message });
+      onTaken();
+    });
+    if (!told && !shim.connected) this.#unsaid.push({ run, message, onTaken });
   }
 
-  /** False: the shim does not know the run, or went away. */
+  /** A shim answers, and reads on: a module whose shim was away is asked to stop as any other is. */
+  sayAgain(): void {
+    for (const { run, message, onTaken } of this.#unsaid.splice(0)) void this.#down(run, message, onTaken);
+  }
+
+  /** False: there is no shim, it does not know the run, it went away, or it stands still: then nobody waits for it. */
   async #told(call: () => Promise<unknown>): Promise<boolean> {
+    const { shim, clock, log } = this.#options;
+    if (!shim.connected) return false;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const cancel = clock.at(clock.mono() + answerMs, () => reject(new Error(`no answer within ${answerMs} ms`)));
     try {
-      await call();
+      await Promise.race([call(), late]);
       return true;
     } catch (error) {
-      this.#options.log.warn({ error: String(error) }, 'the shim could not pass it on');
+      log.warn({ error: String(error) }, 'the shim could not pass it on');
       return false;
+    } finally {
+      cancel();
     }
   }
 

@@ -15,6 +15,7 @@ import type { Admission } from './admission.ts';
 import { isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
 import { isOver, phaseOf, runViewOf, viewOf } from './core/view.ts';
 import { notFound } from './definitions.ts';
+import { Deliveries } from './deliveries.ts';
 import type { Hub } from './hub.ts';
 import { parseParams } from './invalid-params.ts';
 import type { LogStore } from './log-store.ts';
@@ -43,6 +44,7 @@ export type Handlers = {
 };
 
 export interface DaemonControl {
+  readonly version: string;
   readonly info: () => Result<'daemon.info'>;
   /** Resolves when every worker (unless kept) has ended; the daemon goes right after the answer. */
   readonly stop: (keepWorkers: boolean, by: Actor) => Promise<void>;
@@ -57,7 +59,7 @@ export interface HandlersOptions {
   readonly waiters: Waiters;
   readonly reconciler: Pick<Reconciler, 'findLeftovers' | 'state'>;
   readonly logs: LogStore;
-  readonly shim: Shim;
+  readonly shim: Shim & { ready(): Promise<void> };
   readonly usage: UsageReader;
   readonly control: DaemonControl;
 }
@@ -74,11 +76,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     if (worker === null) throw notFound(name, registry.names());
     return worker;
   };
-  const runningRun = (name: string) => {
-    const { run } = known(name);
-    if (isLive(run) && run.stage !== 'ordered') return run;
-    throw new WorkerdError('worker.not-running', `${name} does not run (${phaseOf(known(name))})`, { name });
-  };
+  const deliveries = new Deliveries({ known, shim: options.shim, clock: systemClock });
   /** Literal names must be known; globs may match nothing. */
   const select = (names: readonly string[] | undefined): readonly string[] => {
     if (names === undefined) return registry.names();
@@ -119,8 +117,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
         pid: params.pid ?? null,
         via: params.via ?? params.client ?? null,
       };
-      const { version, pid } = control.info();
-      return { protocol: protocolVersion, version, pid };
+      return { protocol: protocolVersion, version: control.version, pid: process.pid };
     },
     start: (params, connection) => verbs.start(params, connection),
     stop: (params, connection) => verbs.stop(params, connection),
@@ -137,28 +134,17 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     define: async (params) => ({ worker: await verbs.define(params) }),
 
     async signal({ name, signal }) {
-      const run = runningRun(name);
-      if (run.kind === 'thread') {
-        throw new WorkerdError('usage', `${name} is a thread: it has no process of its own to signal`, { name });
-      }
-      await options.shim.call('signal', { run: run.id, signal, to: 'group' });
+      await deliveries.signal(name, signal);
       return view(name);
     },
     async send({ name, text }) {
-      const run = runningRun(name);
-      const { delivered } = known(name).spec.stdin
-        ? await options.shim.call('input', { run: run.id, text: `${text}\n` })
-        : await options.shim.call('down', { run: run.id, message: { message: text } });
-      if (!delivered) {
-        throw new WorkerdError('limit.exceeded', `${name} does not read what it is sent; try again later`, { name });
-      }
+      await deliveries.send(name, text);
       return view(name);
     },
     async publish({ name, state }) {
-      const run = runningRun(name);
-      const taken = await options.shim.call('publish', { run: run.id, patch: state });
+      const taken = await deliveries.publish(name, state);
       // The shim tells it as a note, too, after its answer; ours shows it all the same.
-      reconciler.state({ run: run.id, at: systemClock.now(), ...taken });
+      reconciler.state({ at: systemClock.now(), ...taken });
       await registry.committed();
       return view(name);
     },
@@ -246,7 +232,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       await control.restart();
       return { pid: process.pid };
     },
-    'rpc.discover': () => discover(control.info().version),
+    'rpc.discover': () => discover(control.version),
   };
 };
 

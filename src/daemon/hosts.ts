@@ -4,7 +4,7 @@
  * run by run.
  */
 import type { WorkerRecord } from './core/model.ts';
-import type { Clock, HostRow, Logger, Shim } from './ports.ts';
+import { type Clock, type HostRow, isShimAway, type Logger, type Shim } from './ports.ts';
 import type { Registry } from './registry.ts';
 import { runMarker, type SpawnParams } from './shim/protocol.ts';
 
@@ -27,15 +27,19 @@ interface Host {
   readonly key: string;
   readonly threads: Set<string>;
   /** The shim was asked to start it. */
-  readonly asked: Promise<void>;
+  asked: Promise<void>;
   pid: number | null;
   startTime: number | null;
   cancelEnd: () => void;
   ending: boolean;
+  /** Shims that were asked for it. */
+  asks: number;
 }
 
 /** A host that has been empty this long is ended: a restarted worker should still find it warm. */
 const idleMs = 5000;
+/** It may be what shims die of: its threads then are lost with it, as often as their policy says. */
+const mostAsks = 3;
 const hostLog = { maxBytes: 1024 * 1024, files: 2 };
 
 /** No worker's name begins so. */
@@ -70,13 +74,17 @@ export class Hosts {
   load(rows: readonly HostRow[], workers: Iterable<WorkerRecord>): void {
     for (const row of rows) {
       // Of another boot: whoever has its pid now is somebody else.
-      const known = row.bootId === this.#options.bootId ? row : { ...row, pid: null, startTime: null };
+      if (row.bootId !== this.#options.bootId) {
+        this.#options.registry.updateHost(row.run, null);
+        continue;
+      }
       this.#hosts.set(row.run, {
-        ...known,
+        ...row,
         threads: new Set(),
         asked: Promise.resolve(),
         cancelEnd() {},
         ending: false,
+        asks: 1,
       });
     }
     for (const { run } of workers) {
@@ -119,10 +127,14 @@ export class Hosts {
       startTime: null,
       cancelEnd() {},
       ending: false,
+      asks: 1,
     };
     host.asked.catch((error: unknown) => {
       log.error({ run, error: String(error) }, 'could not ask the shim for a thread host');
+      // A shim that went away is asked again, when one answers (adoption.ts).
+      if (isShimAway(error)) return;
       this.#hosts.delete(run);
+      registry.updateHost(run, null);
     });
     this.#hosts.set(run, host);
     return host;
@@ -161,6 +173,33 @@ export class Hosts {
     if (host?.pid == null || host.startTime === null) return;
     const { pid, startTime } = host;
     await this.#options.shim.call('adopt', { ...this.#order(run, host.key), pid, startTime, revision: 0 });
+  }
+
+  /** One that a shim was asked for and never told of: asked for anew where threads wait for it, else forgotten. */
+  async askAgain(run: string): Promise<void> {
+    const host = this.#hosts.get(run);
+    if (host === undefined) return;
+    host.asks += 1;
+    if (host.threads.size === 0 || host.asks > mostAsks) return this.exited(run);
+    host.asked = this.#spawn(run, host.key);
+    try {
+      await host.asked;
+    } catch (error) {
+      if (isShimAway(error)) throw error;
+      this.#options.log.error({ run, error: String(error) }, 'could not ask the shim for a thread host');
+      this.exited(run);
+    }
+  }
+
+  /** Its process is gone: nothing is started in it any more. What it left is read, then it has `exited`. */
+  died(run: string): void {
+    const host = this.#hosts.get(run);
+    if (host !== undefined) host.ending = true;
+  }
+
+  /** It lives, or is about to. */
+  isUsable(run: string): boolean {
+    return this.#hosts.get(run)?.ending === false;
   }
 
   spawned(run: string, pid: number | null, startTime: number | null): void {

@@ -14,13 +14,14 @@ import { type Places, resolvePlaces } from '../shared/paths.ts';
 import { jsonText, printable } from '../shared/printable.ts';
 import type { Actor } from '../shared/worker.ts';
 import { type ControlOptions, runRestart, runStatus, runStop, startDetached } from './control.ts';
-import { Daemon, shimFlags } from './daemon.ts';
+import { Daemon } from './daemon.ts';
 import { acquireLock, type Lock, prepareHome } from './instance.ts';
 import { createLog, rotateDaemonLog } from './log.ts';
 import type { Logger } from './ports.ts';
 import { replacedBy } from './replacement.ts';
 import { checkMyself } from './self-check.ts';
 import { connectServiceManager } from './service-manager.ts';
+import { shimFlags } from './shim-start.ts';
 import { callersOpenFilesLimit } from './system.ts';
 
 interface GlobalFlags {

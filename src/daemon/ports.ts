@@ -1,7 +1,8 @@
 /** What the control plane needs of the world, as types: time, the store, the shim, the process table, the log. */
 
+import { WorkerdError } from '../shared/errors.ts';
 import type { Identity, KnownLeftover, Run, WorkerRecord } from './core/model.ts';
-import type { Fact, RunStatus, ShimMethods, StateNote } from './shim/protocol.ts';
+import type { Fact, Remark, RunStatus, ShimMethods, StateNote } from './shim/protocol.ts';
 
 export interface Clock {
   /** Wall clock, milliseconds since the epoch: for records. */
@@ -53,8 +54,14 @@ export interface Store {
 /** The shim as the reconciler sees it: asks; facts come back by themselves. */
 export interface Shim {
   readonly connected: boolean;
+  /** What it holds and had kept is known: new runs may be ordered. */
+  readonly settled: boolean;
   call<M extends keyof ShimMethods>(method: M, params: ShimMethods[M]['params']): Promise<ShimMethods[M]['result']>;
 }
+
+/** The shim was not there, or went away before it answered: whether it did what it was asked is not known. */
+export const isShimAway = (error: unknown): boolean =>
+  error instanceof WorkerdError && (error.code === 'daemon.unreachable' || error.data['reason'] === 'shim');
 
 export interface ShimListener {
   facts(facts: readonly Fact[]): void;
@@ -64,6 +71,9 @@ export interface ShimListener {
   /** All that it had kept has been told. */
   told(): void;
   lost(why: string): void;
+  /** A try to reach one, or to start one, came to nothing; it is tried again. */
+  notReached(why: string): void;
+  remark(remark: Remark): void;
 }
 
 /** A process as it looks from outside. */
@@ -86,6 +96,8 @@ export interface ProcessTable {
   descendants(pid: number): readonly Identity[];
   /** What it was started with; what cannot be read is empty. */
   lookOf(pid: number): Look;
+  /** Paths of what it has open, as far as it may be looked at. */
+  openedBy(pid: number): readonly string[];
   /** The process group it is in; `null` when it is gone. */
   groupOf(target: Identity): number | null;
   /** Signals the group that a living process leads, once it is proven to be the one meant. */

@@ -246,6 +246,20 @@ export class LinuxProcessTable implements ProcessTable {
     return { argv: words('cmdline'), env, cwd };
   }
 
+  openedBy(pid: number): readonly string[] {
+    try {
+      return readdirSync(`/proc/${pid}/fd`).flatMap((descriptor) => {
+        try {
+          return [readlinkSync(`/proc/${pid}/fd/${descriptor}`)];
+        } catch {
+          return [];
+        }
+      });
+    } catch {
+      return [];
+    }
+  }
+
   groupOf(target: Identity): number | null {
     const stat = readStat(target.pid);
     return stat === null || stat.startTime !== target.startTime ? null : stat.group;

@@ -15,7 +15,7 @@ import type { Ender } from './ender.ts';
 import type { FifoKeeper } from './fifo-keeper.ts';
 import { type Hosts, isHostRun } from './hosts.ts';
 import { nameOfRun, newRun, type OrderContext, runId, spawnOrder } from './orders.ts';
-import type { Clock, Logger, Shim } from './ports.ts';
+import { type Clock, isShimAway, type Logger, type Shim } from './ports.ts';
 import type { Registry } from './registry.ts';
 import { logFact, refusedFact } from './run-facts.ts';
 import type { Fact, StateNote } from './shim/protocol.ts';
@@ -247,7 +247,7 @@ export class Reconciler {
   async #spawn(worker: WorkerRecord, automatic: boolean): Promise<boolean> {
     const { registry, shim, hosts, clock, orders, nonce, bootId, log, ender } = this.#options;
     const { name } = worker;
-    if (!shim.connected) return false;
+    if (!shim.settled) return false;
     const waitMs = automatic ? this.#window.wait(clock.mono()) || this.#bucket.take(clock.mono()) : 0;
     if (waitMs > 0) {
       this.#lookAgain(name, clock.mono() + waitMs);
@@ -284,7 +284,7 @@ export class Reconciler {
       failpoint('orders.spawn.answered');
     } catch (error) {
       // A shim that went away is asked again, with the same run, when one answers (adoption.ts).
-      if (!shim.connected) return false;
+      if (isShimAway(error)) return false;
       log.error({ name, run: id, error: String(error) }, 'the shim refused to start the worker');
       this.conclude(name, refusedFact(clock.now(), error));
     }

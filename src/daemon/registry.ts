@@ -20,6 +20,7 @@ export interface RegistryOptions {
   readonly log: Logger;
   /** After the commit, in order. */
   readonly announce: (transitions: readonly Transition[]) => void;
+  readonly onWritten?: () => void;
   /** The store refused; memory is as before the turn. */
   readonly onRefused: (error: Error) => void;
 }
@@ -232,6 +233,7 @@ export class Registry {
     this.#options.store.commit({ workers, removed: [...this.#removed], runs: this.#runs, hosts, removedHosts });
     this.#owed = new Set();
     this.#insisted.clear();
+    this.#options.onWritten?.();
   }
 
   /** The names of what is as it was before the turn. */

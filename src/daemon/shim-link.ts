@@ -3,18 +3,24 @@
  * facts on in order. "Does not answer" is never taken for "dead": a second shim is started only when the socket refuses
  * and the process known to be the shim is gone.
  */
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import type { Readable } from 'node:stream';
 import { WorkerdError } from '../shared/errors.ts';
 import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
 import type { Places } from '../shared/paths.ts';
 import { Peer } from '../shared/peer.ts';
 import type { Identity } from './core/model.ts';
 import type { Clock, Logger, ProcessTable, Shim, ShimListener, Store } from './ports.ts';
-import { type Fact, type HelloResult, type ShimMethods, type StateNote, shimProtocolVersion } from './shim/protocol.ts';
+import {
+  type Fact,
+  type HelloResult,
+  type Remark,
+  type ShimMethods,
+  type StateNote,
+  shimProtocolVersion,
+} from './shim/protocol.ts';
+import { startShim } from './shim-start.ts';
 
 export interface ShimLinkOptions {
   readonly places: Places;
@@ -30,9 +36,15 @@ export interface ShimLinkOptions {
 
 /** How soon a shim that cannot be reached is looked for again. */
 const retryMs = 200;
-/** A shim that was started says so within this, or the start counts as failed. */
-const startMs = 10_000;
 const shimMeta = 'shim';
+/** One that has not greeted back by then stands still, for as long as it may. */
+const greetMs = 1000;
+
+/** When it last said anything, by the clock of records and by the one that nobody sets. */
+export interface Heard {
+  readonly at: number;
+  readonly mono: number;
+}
 
 type Attempt = { readonly socket: Socket } | { readonly error: NodeJS.ErrnoException };
 
@@ -52,6 +64,8 @@ export class ShimLink implements Shim {
   #peer: Peer | null = null;
   #closed = false;
   #establishing = false;
+  #settled = false;
+  readonly #silence = Promise.withResolvers<void>();
   #lastSeq = 0;
   #acknowledged = 0;
   /** What it told could not be written: nothing later is taken, or acknowledged, before that is told again. */
@@ -60,7 +74,8 @@ export class ShimLink implements Shim {
   /** Facts that arrived in this turn: handed on together. */
   #facts: Fact[] = [];
   #waiting: (() => void)[] = [];
-  #pid: number | null = null;
+  #hello: HelloResult | null = null;
+  #heard = { at: 0, mono: 0 };
 
   constructor(options: ShimLinkOptions) {
     this.#options = options;
@@ -71,13 +86,27 @@ export class ShimLink implements Shim {
     return this.#peer !== null;
   }
 
+  get settled(): boolean {
+    return this.#settled && this.#peer !== null;
+  }
+
   get pid(): number | null {
-    return this.#pid;
+    return this.#hello?.pid ?? null;
+  }
+
+  /** As it introduced itself, and when it last said anything; `null`: there is no connection to one. */
+  get shim(): (HelloResult & { readonly heard: Heard }) | null {
+    return this.#hello === null ? null : { ...this.#hello, heard: this.#heard };
   }
 
   /** Resolves once a shim answers and its runs are known; with an external shim that may take long. */
   async start(): Promise<void> {
     await this.#establish();
+  }
+
+  /** One is there and has not greeted back: it may be long before `start` resolves. */
+  get silence(): Promise<void> {
+    return this.#silence.promise;
   }
 
   async call<M extends keyof ShimMethods>(
@@ -86,7 +115,14 @@ export class ShimLink implements Shim {
   ): Promise<ShimMethods[M]['result']> {
     const peer = this.#peer;
     if (peer === null) throw new WorkerdError('internal', 'the shim does not answer', { reason: 'shim' });
-    return (await peer.request(method, params)) as ShimMethods[M]['result'];
+    const result = (await peer.request(method, params)) as ShimMethods[M]['result'];
+    this.#hears();
+    return result;
+  }
+
+  #hears(): void {
+    const { clock } = this.#options;
+    this.#heard = { at: clock.now(), mono: clock.mono() };
   }
 
   /** All facts up to this one are on disk. */
@@ -110,9 +146,9 @@ export class ShimLink implements Shim {
     void this.call('facts', { after: this.#acknowledged }).catch(() => {});
   }
 
-  /** Until a shim answers. */
+  /** Until a shim answers, and what it had kept is known. */
   ready(): Promise<void> {
-    if (this.#peer !== null) return Promise.resolve();
+    if (this.settled) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
@@ -141,7 +177,7 @@ export class ShimLink implements Shim {
   }
 
   async #seek(): Promise<void> {
-    const { places, log } = this.#options;
+    const { places, log, listener } = this.#options;
     while (!this.#closed) {
       const attempt = await tryConnect(places.shimSocket);
       if ('socket' in attempt) {
@@ -150,11 +186,15 @@ export class ShimLink implements Shim {
           return;
         } catch (error) {
           log.warn({ error: String(error) }, 'the shim did not take our greeting');
+          listener.notReached(`it did not take the daemon's greeting: ${wordsOf(error)}`);
           attempt.socket.destroy();
         }
       } else if (this.#options.command !== null && this.#isDead()) {
         await this.#spawn(this.#options.command);
         continue;
+      } else {
+        const whose = this.#options.command === null ? 'a service manager starts it' : 'its process is there';
+        listener.notReached(`${places.shimSocket} refuses (${attempt.error.code}), and ${whose}`);
       }
       await this.#pause();
     }
@@ -162,12 +202,23 @@ export class ShimLink implements Shim {
 
   /** The second sign besides a socket that refuses: the process last known as the shim is gone. */
   #isDead(): boolean {
+    const known = this.#lastKnown();
+    return known === null || this.#options.processes.startTimeOf(known.pid) !== known.startTime;
+  }
+
+  /** `null`: none in this boot. */
+  #lastKnown(): Identity | null {
     const { store, processes } = this.#options;
     const text = store.meta(shimMeta);
-    if (text === null) return true;
-    const known = JSON.parse(text) as { pid: number; startTime: number; bootId: string };
-    if (known.bootId !== processes.bootId) return true;
-    return processes.startTimeOf(known.pid) !== known.startTime;
+    if (text === null) return null;
+    const known = JSON.parse(text) as Identity & { bootId: string };
+    return known.bootId === processes.bootId ? known : null;
+  }
+
+  /** It is to end workers, or to end: as with them, one that was stopped by a signal hears of it once it goes on. */
+  wake(): void {
+    const known = this.#lastKnown();
+    if (known !== null) this.#options.processes.signal(known, 'SIGCONT');
   }
 
   async #greet(socket: Socket): Promise<void> {
@@ -178,7 +229,8 @@ export class ShimLink implements Shim {
       onClose: (why) => {
         if (this.#peer !== peer) return;
         this.#peer = null;
-        this.#pid = null;
+        this.#hello = null;
+        this.#settled = false;
         if (this.#closed) return;
         log.warn({ why }, 'lost the connection to the shim');
         listener.lost(why);
@@ -187,23 +239,33 @@ export class ShimLink implements Shim {
     });
     const ask = async <M extends keyof ShimMethods>(method: M, params: ShimMethods[M]['params']) =>
       (await peer.request(method, params)) as ShimMethods[M]['result'];
-    const hello: HelloResult = await ask('hello', { protocol: shimProtocolVersion, token: this.#token });
+    const { clock } = this.#options;
+    const cancel = clock.at(clock.mono() + greetMs, () => {
+      listener.notReached('one takes connections and does not answer: it may be stopped by a signal');
+      this.#silence.resolve();
+    });
+    const hello: HelloResult = await ask('hello', { protocol: shimProtocolVersion, token: this.#token }).finally(
+      cancel,
+    );
     const { pid, startTime } = hello;
     store.setMeta(shimMeta, JSON.stringify({ pid, startTime, bootId: processes.bootId }));
     const { runs } = await ask('list', {});
     this.#peer = peer;
-    this.#pid = pid;
+    this.#hello = hello;
+    this.#hears();
     log.info({ pid, version: hello.version, runs: runs.length }, 'connected to the shim');
     await listener.connected(runs);
     await ask('facts', { after: 0 });
     // What was kept has been told before this is answered: nobody is served from an older truth.
     await ask('list', {});
+    this.#settled = true;
     listener.told();
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   #told(method: string, params: unknown): void {
     const { listener, log } = this.#options;
+    this.#hears();
     if (method === 'fact') {
       if (this.#refused) return;
       const fact = params as Fact;
@@ -215,7 +277,10 @@ export class ShimLink implements Shim {
     } else if (method === 'state') {
       this.#handOn();
       listener.state(params as StateNote);
-    } else if (method === 'remark') log.warn(params as object, 'the shim remarks');
+    } else if (method === 'remark') {
+      log.warn(params as object, 'the shim remarks');
+      listener.remark(params as Remark);
+    }
   }
 
   #handOn(): void {
@@ -226,27 +291,11 @@ export class ShimLink implements Shim {
   }
 
   async #spawn(command: readonly string[]): Promise<void> {
-    const { env, log, processes } = this.#options;
-    // Forked twice: the shell is gone at once, the shim is nobody's child and in a session of its own.
-    const child = spawn(
-      '/bin/sh',
-      ['-c', '"$@" </dev/null >/dev/null 2>>"$0" & echo "$!" >&3', this.#options.places.shimLog, ...command],
-      {
-        cwd: '/',
-        env: { ...env },
-        detached: true,
-        stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-      },
-    );
-    let started: Identity | null = null;
-    const failed = await readyLine(child.stdio[3] as Readable, child, (pid) => {
-      const startTime = processes.startTimeOf(pid);
-      if (typeof startTime === 'number') started = { pid, startTime };
-    });
+    const { env, log, places, processes } = this.#options;
+    const failed = await startShim(command, { env, log: places.shimLog, processes });
     if (failed !== null) {
       log.error({ why: failed }, 'the shim did not start');
-      // It holds nothing yet. Without processes to be had Node's own start stands still for ever.
-      if (started !== null) processes.signal(started, 'SIGKILL');
+      this.#options.listener.notReached(`it did not start: ${failed}`);
       await this.#pause();
     }
   }
@@ -263,29 +312,7 @@ export class ShimLink implements Shim {
   }
 }
 
-/** Waits for the shim's line on its ready descriptor; before it comes its pid. Says what went wrong, or `null`. */
-const readyLine = (pipe: Readable, child: NodeJS.EventEmitter, onPid: (pid: number) => void): Promise<string | null> =>
-  new Promise((resolve) => {
-    let text = '';
-    const timer = setTimeout(() => done(`it did not say that it is ready within ${startMs} ms`), startMs);
-    const done = (why: string | null) => {
-      clearTimeout(timer);
-      pipe.destroy();
-      resolve(why);
-    };
-    pipe.setEncoding('utf8');
-    pipe.on('data', (chunk: string) => {
-      const lines = `${text}${chunk}`.split('\n');
-      text = lines.pop() ?? '';
-      for (const line of lines) {
-        if (/^\d+$/.test(line)) onPid(Number(line));
-        else if (line !== '') done(null);
-      }
-    });
-    pipe.on('end', () => done('it ended before it was ready; see shim.log'));
-    pipe.on('error', (error) => done(error.message));
-    child.once('error', (error: Error) => done(error.message));
-  });
+const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const readOrMakeToken = (path: string): string => {
   try {

@@ -6,6 +6,7 @@
  */
 import { constants } from 'node:os';
 import { z } from 'zod';
+import type { DaemonInfo } from './daemon-info.ts';
 import { limits } from './limits.ts';
 import type { Json, JsonObject, LogEntry, RunView, WorkerView } from './worker.ts';
 import { namePattern } from './worker.ts';
@@ -136,14 +137,6 @@ export interface RestartResult extends WorkerResult {
 export interface StatusResult {
   readonly workers: readonly WorkerView[];
   readonly next: string | null;
-}
-export interface DaemonInfo {
-  readonly version: string;
-  readonly protocol: number;
-  readonly pid: number;
-  readonly home: string;
-  readonly socket: string;
-  readonly startedAt: string;
 }
 export interface LogFile {
   readonly generation: number;

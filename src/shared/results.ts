@@ -7,6 +7,7 @@
  * come with later versions.
  */
 import { z } from 'zod';
+import type { Problem } from './daemon-info.ts';
 import type { MethodName, Result, WorkerEvent } from './protocol.ts';
 import type { Actor, Exit, Json, JsonObject, Leftover, LogEntry, RunView, Spec, WorkerView } from './worker.ts';
 
@@ -105,6 +106,14 @@ const build = () => {
     .meta(says('One worker, with its newest run.'));
   const Run = z.strictObject(runMembers).meta(says('One run that is over.'));
 
+  const Problem = z
+    .strictObject({
+      kind: z.enum(['registry', 'shim-gone', 'shim-silent', 'descriptors', 'logs', 'socket']),
+      since: time,
+      message: z.string().meta(says('The thing, the reason, the next step.')),
+    })
+    .meta(says('Something that is wrong with the daemon itself.'));
+
   const lineMembers = {
     at: time,
     stream: z.enum(['stdout', 'stderr']),
@@ -140,7 +149,7 @@ const build = () => {
     .meta(says('The params of the notification `event`.'));
 
   const nouns = {
-    ...{ Json: json, JsonObject: jsonObject, Actor, Exit, Spec, Leftover, WorkerView, Run, LogEntry, Event },
+    ...{ Json: json, JsonObject: jsonObject, Actor, Exit, Spec, Leftover, WorkerView, Run, LogEntry, Problem, Event },
   };
   const worker = { worker: WorkerView };
   const workerResult = z.strictObject(worker);
@@ -188,6 +197,17 @@ const build = () => {
       home: z.string(),
       socket: z.string(),
       startedAt: time,
+      node: z.string().meta(says('The version of Node it runs in.')),
+      shim: z
+        .strictObject({
+          pid,
+          version: z.string(),
+          protocol: count,
+          answeredAt: time.meta(says('When it last said anything.')),
+        })
+        .nullable()
+        .meta(says('The parent of the workers; null where the daemon has no connection to one.')),
+      problems: z.array(Problem).meta(says('What is wrong with its surroundings, the oldest first.')),
     }),
     'daemon.stop': z.strictObject({ pid }),
     'daemon.restart': z.strictObject({ pid }),
@@ -227,6 +247,7 @@ interface Nouns {
   readonly WorkerView: WorkerView;
   readonly Run: RunView;
   readonly LogEntry: LogEntry;
+  readonly Problem: Problem;
   readonly Event: WorkerEvent;
 }
 type Same<D> = [D] extends [never] ? true : { readonly drifted: D };

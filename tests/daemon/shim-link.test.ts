@@ -71,6 +71,8 @@ beforeEach(async () => {
       connected() {},
       told() {},
       lost() {},
+      notReached() {},
+      remark() {},
     },
   });
   await link.start();

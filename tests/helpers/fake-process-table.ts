@@ -59,6 +59,10 @@ export class FakeProcessTable implements ProcessTable {
     ]);
   }
 
+  openedBy(): readonly string[] {
+    return [];
+  }
+
   groupOf({ pid, startTime }: Identity): number | null {
     const process = this.processes.get(pid);
     return process?.startTime === startTime ? process.group : null;

@@ -19,6 +19,8 @@ export type UnnumberedFact = Fact extends infer F ? (F extends Fact ? Omit<F, 's
 
 export class FakeShim implements Shim {
   connected = true;
+  /** Another one's after it died. */
+  pid: number | null = 100;
   readonly orders: Order[] = [];
   acknowledged = 0;
   /** What an order leads to, at once: an exception refuses it, a promise is what the answer waits for. */
@@ -31,6 +33,10 @@ export class FakeShim implements Shim {
     this.#clock = clock;
   }
 
+  get settled(): boolean {
+    return this.connected;
+  }
+
   async call<M extends keyof ShimMethods>(
     method: M,
     params: ShimMethods[M]['params'],
@@ -39,7 +45,7 @@ export class FakeShim implements Shim {
     const order = { method, params, mono: this.#clock.mono() } as Order;
     this.orders.push(order);
     await this.onOrder(order);
-    const results = { spawn: {}, release: {}, signal: { delivered: true }, down: { delivered: true } };
+    const results = { spawn: {}, release: {}, adopt: {}, signal: { delivered: true }, down: { delivered: true } };
     return (results as Partial<Record<keyof ShimMethods, object>>)[method] as ShimMethods[M]['result'];
   }
 

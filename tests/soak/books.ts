@@ -5,7 +5,7 @@
 
 /** What may end a run, or cut a request. `to` is pulled in once its effect is known to be over. */
 export interface Cause {
-  readonly kind: 'stop' | 'signal' | 'kill' | 'host-kill';
+  readonly kind: 'stop' | 'signal' | 'kill' | 'host-kill' | 'shim-kill';
   /** `null`: any. */
   readonly name: string | null;
   readonly signal: string | null;
@@ -15,12 +15,20 @@ export interface Cause {
   toMs: number;
 }
 
-export type DisturbanceKind = 'kill' | 'restart' | 'pause' | 'cut' | 'client';
+export type DisturbanceKind = 'kill' | 'restart' | 'pause' | 'cut' | 'client' | 'shim';
 
 interface Disturbance {
   readonly kind: DisturbanceKind;
   readonly fromMs: number;
   toMs: number;
+}
+
+/** A shim was killed at some time between the two. */
+export interface ShimKill {
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** Together with the daemon: then what was not on disk yet, and what nobody had read, is known to nobody. */
+  readonly both: boolean;
 }
 
 /** How long a kill may take to be seen as an ending: a row's second, five times over. */
@@ -38,6 +46,7 @@ export class Books {
   readonly recoveriesMs: number[] = [];
   readonly #causes: Cause[] = [];
   #disturbances: Disturbance[] = [];
+  readonly #shimKills: ShimKill[] = [];
   readonly #began = performance.now();
 
   count(what: string, by = 1): void {
@@ -59,6 +68,20 @@ export class Books {
     const written = { ...cause, fromMs: Date.now(), toMs: Date.now() + lasting };
     this.#causes.push(written);
     return written;
+  }
+
+  /** It is killed by the call, right after that is written down. */
+  shimKilled(both: boolean, kill: () => void): void {
+    const fromMs = Date.now();
+    this.cause({ kind: 'shim-kill', name: null, signal: null, run: null });
+    kill();
+    this.#shimKills.push({ fromMs, toMs: Date.now(), both });
+    this.count('shims killed');
+  }
+
+  /** Of a run that lived between the two. */
+  shimKills(fromMs: number, toMs: number): readonly ShimKill[] {
+    return this.#shimKills.filter((kill) => kill.toMs + 1 >= fromMs && kill.fromMs <= toMs + 1);
   }
 
   /** Those that can have ended a run at that moment. */
@@ -85,8 +108,13 @@ export class Books {
     };
   }
 
+  /** A shim was away, or stood still, at some time since then: what was passed to it may not be known. */
+  shimDisturbedSince(fromMs: number): boolean {
+    return this.#disturbances.some(({ kind, toMs }) => kind === 'shim' && toMs >= fromMs);
+  }
+
   /** Something that may cut a request was going on at some time since then. */
-  disturbedSince(fromMs: number, but: readonly DisturbanceKind[] = []): boolean {
+  disturbedSince(fromMs: number, but: readonly DisturbanceKind[] = ['shim']): boolean {
     return this.#disturbances.some(({ kind, toMs }) => !but.includes(kind) && toMs >= fromMs);
   }
 }

@@ -22,6 +22,9 @@ const deeds = {
   'kill a worker': 10,
   'kill a thread host': 2,
   'cut a connection': 8,
+  'kill the shim': 5,
+  'kill the shim and the daemon': 4,
+  'pause the shim': 2,
 };
 
 export class Chaos {
@@ -61,6 +64,12 @@ export class Chaos {
         return this.#killHost();
       case 'cut a connection':
         return this.#cut();
+      case 'kill the shim':
+        return this.#killShim();
+      case 'kill the shim and the daemon':
+        return this.#killBoth();
+      case 'pause the shim':
+        return this.#pauseShim();
       default:
         return deed satisfies never;
     }
@@ -80,6 +89,54 @@ export class Chaos {
     }
     if (chance.is(0.7)) await sleep(chance.between(0, 800));
     await this.#startAgain(again > 0 ? 'after several kills' : 'after a kill');
+    over();
+  }
+
+  /** And again, so many times, as the next one is started. */
+  async #killShim(): Promise<void> {
+    const { world, books, chance } = this.#options;
+    const { over } = books.disturbance('shim');
+    const rounds = chance.is(0.3) ? chance.between(2, 4) : 1;
+    for (let round = 0; round < rounds; round += 1) {
+      this.#killShims(false);
+      if (round < rounds - 1) await sleep(chance.between(0, 400));
+    }
+    await world.theShim().catch((error: unknown) => books.problem(`no new shim: ${String(error)}`));
+    over();
+  }
+
+  #killShims(both: boolean): void {
+    const { world, books } = this.#options;
+    for (const pid of world.shims()) books.shimKilled(both, () => signal(pid, 'SIGKILL'));
+  }
+
+  /** In either order, with some time between them, or none. */
+  async #killBoth(): Promise<void> {
+    const { world, books, chance } = this.#options;
+    const [shim, daemon] = [books.disturbance('shim'), books.disturbance('kill')];
+    const killDaemons = () => {
+      for (const pid of world.daemons()) if (signal(pid, 'SIGKILL')) books.count('daemons killed');
+    };
+    const betweenMs = chance.pick([0, 0, 5, 50, 200]);
+    const shimFirst = chance.is(0.5);
+    if (shimFirst) this.#killShims(true);
+    else killDaemons();
+    if (betweenMs > 0) await sleep(betweenMs);
+    if (shimFirst) killDaemons();
+    this.#killShims(true);
+    if (chance.is(0.5)) await sleep(chance.between(0, 800));
+    await this.#startAgain('after a kill of both');
+    daemon.over();
+    shim.over();
+  }
+
+  async #pauseShim(): Promise<void> {
+    const { world, books, chance } = this.#options;
+    const { over } = books.disturbance('shim');
+    const pids = world.shims();
+    for (const pid of pids) signal(pid, 'SIGSTOP');
+    await sleep(chance.between(50, 3500));
+    for (const pid of pids) signal(pid, 'SIGCONT');
     over();
   }
 

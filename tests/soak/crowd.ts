@@ -100,11 +100,12 @@ export class Crowd {
     const fromMs = Date.now();
     const outcome = await caller.ask({ method, params });
     const what = `${caller.label}: ${method} ${brief(params)}`;
-    if (outcome.kind === 'refusal' && !legal.has(outcome.code))
+    const isUntold = outcome.kind === 'refusal' && outcome.code === 'worker.busy' && books.shimDisturbedSince(fromMs);
+    if (outcome.kind === 'refusal' && !legal.has(outcome.code) && !isUntold)
       books.problem(`${what}: ${outcome.code}: ${outcome.message}`);
     if (outcome.kind === 'unknown') {
       books.count('requests without an answer');
-      if (!books.disturbedSince(fromMs, strictRestart ? ['restart'] : []))
+      if (!books.disturbedSince(fromMs, strictRestart ? ['restart', 'shim'] : ['shim']))
         books.problem(`${what}: broken off: ${outcome.why}`);
     } else books.count('requests answered');
   }

@@ -60,7 +60,15 @@ export const load = async ({ minutes, seed, bars }: PartOptions): Promise<void> 
     const { runs } = await client.call('history', { name, limit: 1 });
     const context = { books, files, logs: `${box.home}/logs` };
     checkRuns(
-      { name, history: runs, kindOf: () => 'command', published: new Map(), aliveGeneration: null, dropsLogs: true },
+      {
+        name,
+        newest: runs[0]?.generation ?? 0,
+        history: runs,
+        kindOf: () => 'command',
+        published: new Map(),
+        aliveGeneration: null,
+        dropsLogs: true,
+      },
       context,
     );
   };

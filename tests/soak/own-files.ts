@@ -82,14 +82,14 @@ export class OwnFiles {
   }
 }
 
-interface Logged {
+export interface LoggedStreams {
   readonly stdout: string;
   readonly stderr: string;
   /** The oldest of it was rotated away. */
   readonly rotated: boolean;
 }
 
-const readLog = (directory: string, generation: number): Logged => {
+export const readLog = (directory: string, generation: number): LoggedStreams => {
   const parts: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] };
   let first: number | null = null;
   for (const { stream, bytes, offset } of readChunks(directory, generation)) {
@@ -102,7 +102,7 @@ const readLog = (directory: string, generation: number): Logged => {
 
 const thrownLine = 'Error: as it was told';
 
-const checksum = (line: string): boolean => {
+export const checksum = (line: string): boolean => {
   const words = line.split(' ');
   const [number, generation] = [Number(words[1]), Number(words[2])];
   return Number(words.at(-1)) === (number * 31 + generation * 17) % 9973;

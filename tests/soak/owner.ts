@@ -55,6 +55,7 @@ export class Owner {
   generation = 0;
   /** Its log was once bounded so tightly that the oldest runs may be gone from it. */
   dropsLogs = false;
+  #wasThread = false;
   /** Stopped, and not waited for. */
   #mayStillEnd = false;
   /** Sent and taken, by generation: what, and whether an answer came. */
@@ -119,6 +120,7 @@ export class Owner {
     const { chance, files, rate } = this.#options;
     const definition = drawDefinition(chance, { directory: files.directory, rate, mayEnd: true });
     if (definition.logBytes < 1024 * 1024) this.dropsLogs = true;
+    if (definition.kind === 'thread') this.#wasThread = true;
     return definition;
   }
 
@@ -130,12 +132,14 @@ export class Owner {
     const fromMs = Date.now();
     const outcome = await caller.ask(asked);
     const what = `${caller.label}: ${asked.method} ${brief(asked.params)}`;
-    if (outcome.kind === 'refusal' && !legal.includes(outcome.code)) {
+    const isUntold = outcome.kind === 'refusal' && outcome.code === 'worker.busy' && books.shimDisturbedSince(fromMs);
+    if (isUntold) books.count('requests whose shim went away');
+    if (outcome.kind === 'refusal' && !legal.includes(outcome.code) && !isUntold) {
       books.problem(`${what}: ${outcome.code}: ${outcome.message}`);
     }
     if (outcome.kind === 'unknown') {
       books.count('requests without an answer');
-      if (!books.disturbedSince(fromMs, strictRestart ? ['restart'] : [])) {
+      if (!books.disturbedSince(fromMs, strictRestart ? ['restart', 'shim'] : ['shim'])) {
         books.problem(`${what}: broken off for no reason: ${outcome.why}`);
       }
       // Whatever was read of it before has been acted on once these are answered.
@@ -300,7 +304,8 @@ export class Owner {
   async #signal(): Promise<void> {
     const { chance, books } = this.#options;
     const name = chance.pick(['USR1', 'KILL', 'TERM', 'CONT', 'HUP'] as const);
-    const isThread = this.definitions.some(({ kind }) => kind === 'thread');
+    // The run of a definition that was replaced may still be ending.
+    const isThread = this.#wasThread || this.definitions.some(({ kind }) => kind === 'thread');
     if (name !== 'CONT') books.cause({ kind: 'signal', name: this.name, signal: `SIG${name}`, run: null });
     const legal = ['worker.not-running', ...this.#notFound(), ...(isThread ? ['usage'] : [])];
     await this.#ask({ method: 'signal', params: { name: this.name, signal: name } }, legal);

@@ -57,6 +57,7 @@ export const chaos = async ({ minutes, seed, bars }: PartOptions): Promise<void>
       onPeriod: ({ counts, problems: found }) => {
         const shown = [
           'daemons killed',
+          'shims killed',
           'workers killed',
           'thread hosts killed',
           'requests answered',

@@ -118,6 +118,11 @@ export class PublishedState {
     this.#pending.clear();
   }
 
+  /** The whole of it waits to be sent. */
+  sendAgain(): void {
+    for (const key of this.#entries.keys()) this.#pending.add(key);
+  }
+
   view(): Readonly<Record<string, Json>> {
     if (this.#view !== null) return this.#view;
     const view: Record<string, Json> = Object.create(null);

@@ -30,6 +30,8 @@ export class Runtime {
   readonly #abort = new AbortController();
   #stop: StopRequest | null = null;
   #ready = false;
+  /** Said once, and true for as long as it runs. */
+  readonly #holds: UpLine[] = [];
   #lookedAt = Number.NEGATIVE_INFINITY;
   #flushAt = 0;
   #retryMs = flushEveryMs;
@@ -54,6 +56,7 @@ export class Runtime {
   }
 
   say(line: UpLine): void {
+    if ('running' in line || 'ready' in line) this.#holds.push(line);
     this.#up.write(JSON.stringify(line));
   }
 
@@ -142,11 +145,19 @@ export class Runtime {
   }
 
   #hear(line: Readonly<Record<string, unknown>>): void {
-    const { stop, message, state, error } = line;
+    const { stop, message, state, error, again } = line;
     if (isRecord(stop)) this.#hearStop(stop);
+    else if (again === true) this.#sayAgain();
     else if (typeof message === 'string') this.#messages.push(message);
     else if (isRecord(state)) this.#hearState(state);
     else if (typeof error === 'string') note(error);
+  }
+
+  /** Whoever heard it the first time is gone, and may have kept it to itself. */
+  #sayAgain(): void {
+    this.#state.sendAgain();
+    this.flush();
+    for (const line of this.#holds) this.#up.write(JSON.stringify(line));
   }
 
   #hearStop(stop: Readonly<Record<string, unknown>>): void {

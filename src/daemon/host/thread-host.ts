@@ -19,12 +19,15 @@ interface LaunchOrder {
 }
 
 const retryMs = 20;
+const maxPast = 256;
 const threadUrl = new URL(`./thread.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
 
 class ThreadHost {
   readonly #threads = new Map<string, { worker: Worker; terminating: boolean }>();
   readonly #up = new LineWriter(3);
   readonly #unsaid: string[] = [];
+  /** How the latest that are gone ended. */
+  readonly #past = new Map<string, Exit>();
 
   hear(line: Readonly<Record<string, unknown>>): void {
     const { launch, terminate } = line;
@@ -34,7 +37,13 @@ class ThreadHost {
   }
 
   #launch({ run, launch, fifos }: LaunchOrder): void {
+    // Asked twice where a shim died after it had asked: never two of one run.
     if (this.#threads.has(run)) return;
+    const past = this.#past.get(run);
+    if (past !== undefined) {
+      this.#gone(run, past);
+      return;
+    }
     const opened: number[] = [];
     const open = (path: string): number => {
       const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
@@ -79,6 +88,9 @@ class ThreadHost {
   }
 
   #gone(run: string, exit: Exit): void {
+    this.#past.set(run, exit);
+    const [oldest] = this.#past.keys();
+    if (this.#past.size > maxPast && oldest !== undefined) this.#past.delete(oldest);
     this.#unsaid.push(JSON.stringify({ threadExited: { run, exit } }));
     if (this.#unsaid.length === 1) this.#say();
   }

@@ -2,11 +2,11 @@
  * The channels of one run: its FIFOs by name, our ends of them, and the log that what it writes goes to. What is read
  * is dealt with at once; what is written waits in the pipe.
  */
-import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
+import { chownSync, closeSync, constants, existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FifoReader, FifoWriter } from './pipes.ts';
 import { fifoNames, type SpawnParams } from './protocol.ts';
-import { RotatingLog } from './rotating-log.ts';
+import { RotatingLog, type RotatingLogOptions } from './rotating-log.ts';
 import type { Identity } from './spawn.ts';
 
 export type Channel = keyof typeof fifoNames;
@@ -16,7 +16,7 @@ export interface ChannelHooks {
   readonly onControl: (bytes: Buffer) => void;
   /** One of the readers met its end. */
   readonly onEnd: () => void;
-  readonly onRemark: (message: string) => void;
+  readonly onRemark: RotatingLogOptions['onRemark'];
 }
 
 /** The worker's ends of its FIFOs, until it has them. */
@@ -54,6 +54,11 @@ export class Channels {
   /** Nobody can write to us any more. */
   get ended(): boolean {
     return this.#readers.every((reader) => reader.ended);
+  }
+
+  /** All of its FIFOs are there: the last that is made is. */
+  get exist(): boolean {
+    return existsSync(this.paths.at(-1) ?? '');
   }
 
   makeDirectory(): void {
@@ -113,6 +118,11 @@ export class Channels {
     }
     this.#down = new FifoWriter(this.path('down'));
     if (stdin && this.#input === null) this.#input = new FifoWriter(this.path('in'));
+  }
+
+  /** Why the log cannot be written; `null`: it can. */
+  get logFailing(): string | null {
+    return this.#log?.failing ?? null;
   }
 
   /** Whatever was written before this call has been dealt with after it. */

@@ -173,6 +173,13 @@ export class PublishedState {
     this.#revision = revision;
   }
 
+  /** As another had it: nothing new, so the revision stays. */
+  takeOver(state: JsonObject, at: number | null): void {
+    const revision = this.#revision;
+    this.patch(state, at ?? Date.now());
+    this.#revision = revision;
+  }
+
   get value(): JsonObject | null {
     return this.#at === null ? null : this.#members;
   }

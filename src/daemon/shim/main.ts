@@ -17,6 +17,7 @@ import { endAllRuns } from './ending.ts';
 import { Endpoint } from './endpoint.ts';
 import { FactBook } from './facts.ts';
 import { startTimeOf } from './identity.ts';
+import type { LogTurn } from './protocol.ts';
 import { RunTable } from './runs.ts';
 import { ShimServer } from './server.ts';
 import { setWorkersCoreLimit } from './spawn.ts';
@@ -43,9 +44,9 @@ export const runShim = async ({ home, version, log, onReady }: ShimOptions): Pro
   mkdirSync(places.home, { recursive: true, mode: 0o700 });
   const facts = new FactBook(places.home);
   let server: ShimServer | null = null;
-  const remark = (run: string | null, message: string) => {
+  const remark = (run: string | null, message: string, turn?: LogTurn) => {
     log(run === null ? message : `${run}: ${message}`);
-    server?.remark(run, message);
+    server?.remark(run, message, turn);
   };
   const runs = new RunTable({
     directory: places.runs,

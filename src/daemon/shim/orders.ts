@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { WorkerdError } from '../../shared/errors.ts';
 import type { Exit, JsonObject } from '../../shared/worker.ts';
 import { isObject } from './control.ts';
-import type { ShimMethods, SpawnParams } from './protocol.ts';
+import type { Known, ShimMethods, SpawnParams } from './protocol.ts';
 
 type Params = Readonly<Record<string, unknown>>;
 
@@ -105,8 +105,17 @@ export const adoptOrder = (raw: unknown): ShimMethods['adopt']['params'] => {
     pid: count(params, 'pid'),
     startTime: count(params, 'startTime'),
     revision: count(params, 'revision'),
+    ...(params['known'] === undefined ? {} : { known: knownOf(object(params, 'known')) }),
   };
 };
+
+const knownOf = (known: Params): Known => ({
+  running: boolean(known, 'running'),
+  ready: boolean(known, 'ready'),
+  state: known['state'] === null ? null : object(known, 'state'),
+  stateAt: known['stateAt'] === null ? null : count(known, 'stateAt'),
+  ranMs: count(known, 'ranMs'),
+});
 
 export const signalOrder = (raw: unknown): ShimMethods['signal']['params'] => {
   const params = paramsOf(raw);

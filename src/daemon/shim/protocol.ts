@@ -63,6 +63,16 @@ export interface SpawnParams {
   readonly keep?: readonly string[];
 }
 
+/** What the daemon has on disk of a run whose shim is gone. */
+export interface Known {
+  readonly running: boolean;
+  readonly ready: boolean;
+  readonly state: JsonObject | null;
+  readonly stateAt: number | null;
+  /** Since it was started. */
+  readonly ranMs: number;
+}
+
 export interface RunStatus {
   readonly run: string;
   readonly name: string;
@@ -79,6 +89,8 @@ export interface RunStatus {
   readonly exited: boolean;
   /** Spawned by an earlier shim: this one is not its parent and will see no exit (see `adopt`). */
   readonly adopted: boolean;
+  /** Why its log cannot be written, as it was remarked; absent where it can, and from shims older than it. */
+  readonly logFailing?: string;
 }
 
 interface FactBase {
@@ -118,7 +130,10 @@ export interface StateNote {
 export interface Remark {
   readonly run: string | null;
   readonly message: string;
+  /** Its log cannot be written, or can again. Absent where it is of something else, and from shims older than it. */
+  readonly log?: LogTurn;
 }
+export type LogTurn = 'failing' | 'resumed';
 
 export interface ShimMethods {
   hello: { params: HelloParams; result: HelloResult };
@@ -145,8 +160,15 @@ export interface ShimMethods {
    * its parent and will see no exit: the daemon looks for that and says `conclude`.
    */
   adopt: {
-    params: SpawnParams & { readonly pid: number; readonly startTime: number; readonly revision: number };
-    result: Record<string, never>;
+    params: SpawnParams & {
+      readonly pid: number;
+      readonly startTime: number;
+      readonly revision: number;
+      /** How far it was known to be. Absent from daemons older than it. */
+      readonly known?: Known;
+    };
+    /** `known`: that was taken. Shims older than it do not say so, and have to be told the state by `publish`. */
+    result: { readonly known?: true };
   };
   /** An adopted run is gone: read its FIFOs empty and tell `exited` with this exit (unless it said its own before). */
   conclude: { params: { readonly run: string; readonly exit: Exit }; result: Record<string, never> };
@@ -197,6 +219,11 @@ export interface DownLines {
     readonly fifos: { readonly out: string; readonly err: string; readonly up: string; readonly down: string };
   };
   readonly terminate: { readonly terminate: { readonly run: string } };
+  /**
+   * To modules of a shim that is gone, from the next one: say again what holds (running, ready, the whole state). What
+   * the dead one had read, and not passed on, is known to nobody else. Hosts older than it do not know the word.
+   */
+  readonly again: { readonly again: true };
 }
 
 /** What a thread host is told of a thread (`launch`), and a process host through its environment and argv. */

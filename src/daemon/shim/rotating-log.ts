@@ -23,7 +23,7 @@ export interface RotatingLogOptions {
   readonly maxBytes: number;
   /** Segments kept at most, the one being written included. */
   readonly files: number;
-  readonly onRemark: (message: string) => void;
+  readonly onRemark: (message: string, log?: 'failing' | 'resumed') => void;
 }
 
 interface Opened {
@@ -66,7 +66,8 @@ export class RotatingLog {
   #at = 0;
   #lookedAt = 0;
   #failedOpenAt = 0;
-  #complained = false;
+  /** Why it cannot be written, as it was remarked. */
+  #failing: string | null = null;
 
   constructor(options: RotatingLogOptions) {
     this.#options = options;
@@ -79,6 +80,10 @@ export class RotatingLog {
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  get failing(): string | null {
+    return this.#failing;
   }
 
   get droppedBytes(): number {
@@ -97,7 +102,7 @@ export class RotatingLog {
       const now = performance.now();
       if (this.#open !== null && now - this.#lookedAt >= lookAgainMs) this.#lookWhetherStillThere(now);
       if (this.#open === null) {
-        if (now - this.#failedOpenAt < retryOpenMs && this.#complained) throw notYet;
+        if (now - this.#failedOpenAt < retryOpenMs && this.#failing !== null) throw notYet;
         this.#reopen();
         this.#prune();
       }
@@ -268,9 +273,9 @@ export class RotatingLog {
   }
 
   #resumed(): void {
-    if (!this.#complained) return;
-    this.#complained = false;
-    this.#options.onRemark(`${this.#logPath} is written again; ${this.#droppedInStreak} bytes could not be`);
+    if (this.#failing === null) return;
+    this.#failing = null;
+    this.#options.onRemark(`${this.#logPath} is written again; ${this.#droppedInStreak} bytes could not be`, 'resumed');
     this.#droppedInStreak = 0;
   }
 
@@ -281,12 +286,10 @@ export class RotatingLog {
       if (this.#open !== null) this.#closeFiles();
       this.#failedOpenAt = performance.now();
     }
-    if (this.#complained) return;
-    this.#complained = true;
+    if (this.#failing !== null) return;
     const why = error instanceof Error ? error.message : String(error);
-    this.#options.onRemark(
-      `cannot write ${this.#logPath}: ${why}. Its bytes are dropped and counted until it can be written`,
-    );
+    this.#failing = `cannot write ${this.#logPath}: ${why}. Its bytes are dropped and counted until it can be written`;
+    this.#options.onRemark(this.#failing, 'failing');
   }
 
   #closeFiles(): void {

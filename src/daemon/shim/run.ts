@@ -9,12 +9,12 @@ import { Channels } from './channels.ts';
 import { LineCutter, PublishedState, parseUpLine, resultFault, type UpMessage } from './control.ts';
 import type { NewFact } from './facts.ts';
 import { ageMs, isProven, startTimeOf } from './identity.ts';
-import type { RunStatus, SpawnParams } from './protocol.ts';
+import type { Known, LogTurn, RunStatus, SpawnParams } from './protocol.ts';
 
 export interface RunHooks {
   readonly tell: (fact: NewFact) => void;
   readonly stateChanged: (run: Run) => void;
-  readonly remark: (run: string, message: string) => void;
+  readonly remark: (run: string, message: string, log?: LogTurn) => void;
   /** A thread host says that a thread is gone. */
   readonly threadExited: (host: Run, thread: string, exit: Exit) => void;
   /** An exited run has no descriptor open any more. */
@@ -22,6 +22,14 @@ export interface RunHooks {
 }
 
 const maxEarlyBytes = 1024 * 1024;
+
+/** A run that another shim had spawned. */
+export interface Adopted {
+  readonly pid: number;
+  readonly startTime: number;
+  readonly revision: number;
+  readonly known?: Known;
+}
 
 export class Run {
   order: SpawnParams;
@@ -31,6 +39,8 @@ export class Run {
   readonly #state: PublishedState;
   readonly #cutter: LineCutter;
   readonly #said = new Set<string>();
+  /** Adopted from a daemon that does not say how far it was: what it says of itself is taken as it comes. */
+  #isTakenOver = false;
   #phase: 'waiting' | 'alive' | 'exited' = 'waiting';
   #pid: number | null = null;
   #startTime: number | null = null;
@@ -47,12 +57,7 @@ export class Run {
   endedByShim = false;
   released = false;
 
-  constructor(
-    order: SpawnParams,
-    directory: string,
-    hooks: RunHooks,
-    adopted?: { pid: number; startTime: number; revision: number },
-  ) {
+  constructor(order: SpawnParams, directory: string, hooks: RunHooks, adopted?: Adopted) {
     this.order = order;
     this.#hooks = hooks;
     this.channels = new Channels(order, directory, {
@@ -60,7 +65,7 @@ export class Run {
         if (this.#phase !== 'exited') this.#cutter.push(bytes);
       },
       onEnd: () => this.#closeIfEnded(),
-      onRemark: (message) => hooks.remark(order.run, message),
+      onRemark: (message, log) => hooks.remark(order.run, message, log),
     });
     this.#adopted = adopted !== undefined;
     this.#state = new PublishedState(adopted?.revision);
@@ -72,8 +77,14 @@ export class Run {
     this.#phase = 'alive';
     this.#pid = adopted.pid;
     this.#startTime = adopted.startTime;
-    this.#startedAtMs = performance.now() - ageMs(adopted.startTime);
-    this.#running = order.kind === 'command';
+    const { known } = adopted;
+    // A thread is younger than its process.
+    const ranMs = order.kind === 'thread' ? known?.ranMs : undefined;
+    this.#startedAtMs = performance.now() - (ranMs ?? ageMs(adopted.startTime));
+    this.#running = known?.running ?? order.kind === 'command';
+    this.#ready = known?.ready ?? false;
+    this.#isTakenOver = known === undefined;
+    if (known?.state != null) this.#state.takeOver(known.state, known.stateAt);
   }
 
   get id(): string {
@@ -105,6 +116,16 @@ export class Run {
   open(): void {
     this.channels.openOwnEnds();
     for (const text of this.#early.splice(0)) this.channels.down(text);
+  }
+
+  /** Adopted: what is in its pipes is dealt with, and it is asked for what the shim before may have kept to itself. */
+  readOn(): void {
+    this.open();
+    this.channels.drain();
+    const { kind } = this.order;
+    if (this.#phase === 'exited') return;
+    if (kind === 'command') this.#isRunning(null);
+    else if (kind !== 'host') this.send({ again: true });
   }
 
   /** `spawned`, and what it implies. For a thread, pid and start time are its host's. */
@@ -190,6 +211,7 @@ export class Run {
 
   status(): RunStatus {
     const { run, name, generation, kind, host } = this.order;
+    const { logFailing } = this.channels;
     return {
       run,
       name,
@@ -205,6 +227,7 @@ export class Run {
       stateRevision: this.#state.revision,
       exited: this.exited,
       adopted: this.#adopted,
+      ...(logFailing === null ? {} : { logFailing }),
     };
   }
 
@@ -268,7 +291,7 @@ export class Run {
         else this.#isRunning(message.threadId);
         return;
       case 'ready':
-        if (this.#running || this.#adopted) this.#isReady();
+        if (this.#running || this.#isTakenOver) this.#isReady();
         else this.#readyEarly = true;
         return;
       case 'exit': {

@@ -11,8 +11,8 @@ import type { Exit, JsonObject } from '../../shared/worker.ts';
 import type { NewFact } from './facts.ts';
 import { findMarked } from './identity.ts';
 import { FifoPool } from './pipes.ts';
-import type { RunStatus, ShimMethods, SpawnParams } from './protocol.ts';
-import { Run, type RunHooks } from './run.ts';
+import type { LogTurn, RunStatus, ShimMethods, SpawnParams } from './protocol.ts';
+import { type Adopted, Run, type RunHooks } from './run.ts';
 import { SharedTexts } from './shared-texts.ts';
 import { execute, failureOf, prepare, SpawnError } from './spawn.ts';
 
@@ -21,7 +21,7 @@ export interface RunTableOptions {
   readonly directory: string;
   readonly tell: (fact: NewFact) => void;
   readonly stateChanged: (run: Run) => void;
-  readonly remark: (run: string | null, message: string) => void;
+  readonly remark: (run: string | null, message: string, log?: LogTurn) => void;
 }
 
 /** More would stall the loop. */
@@ -41,6 +41,8 @@ export class RunTable {
   readonly #hooks: RunHooks;
   /** Thread hosts that could not be started, and why: that is how their threads end, too. */
   readonly #failedHosts = new Map<string, Exit>();
+  /** Said by an adopted host of threads that are not adopted yet. */
+  readonly #earlyEnds = new Map<string, Exit>();
   #working = false;
   #ending = false;
   #onExit: (() => void) | null = null;
@@ -57,6 +59,7 @@ export class RunTable {
       remark: options.remark,
       threadExited: (host, thread, exit) => {
         const run = this.#runs.get(thread);
+        if (run === undefined && host.adopted) this.#earlyEnds.set(thread, exit);
         if (run?.order.host === host.id) run.endedAs(exit);
       },
       closed: (run) => this.#forgetIfDone(run),
@@ -96,12 +99,16 @@ export class RunTable {
 
   adopt(order: ShimMethods['adopt']['params']): void {
     if (this.#runs.has(order.run)) return;
-    const run = this.#create(order, { pid: order.pid, startTime: order.startTime, revision: order.revision });
+    const { pid, startTime, revision, known } = order;
+    const run = this.#create(order, { pid, startTime, revision, ...(known === undefined ? {} : { known }) });
     try {
-      run.open();
+      run.readOn();
     } catch (error) {
       this.#options.remark(run.id, `cannot read on what ${order.name} writes: ${failureOf(error).message}`);
     }
+    const end = this.#earlyEnds.get(run.id);
+    this.#earlyEnds.delete(run.id);
+    if (end !== undefined) run.endedAs(end);
   }
 
   conclude(id: string, exit: Exit): void {
@@ -112,6 +119,7 @@ export class RunTable {
   }
 
   release(id: string): void {
+    this.#earlyEnds.delete(id);
     const run = this.#runs.get(id);
     if (run === undefined) {
       // A run of a shim that was killed: its FIFOs are nobody's any more.
@@ -171,7 +179,7 @@ export class RunTable {
     await this.#pool.close();
   }
 
-  #create(asked: SpawnParams, adopted?: { pid: number; startTime: number; revision: number }): Run {
+  #create(asked: SpawnParams, adopted?: Adopted): Run {
     const order = { ...asked, keep: this.#kept.share(asked.keep ?? []) };
     const run = new Run(order, join(this.#options.directory, order.run), this.#hooks, adopted);
     this.#runs.set(order.run, run);
@@ -234,15 +242,23 @@ export class RunTable {
   async #startThread(run: Run, hostId: string): Promise<void> {
     const failed = this.#failedHosts.get(hostId);
     if (failed !== undefined) return run.spawnFailed(failed);
-    run.channels.makeDirectory();
-    await this.#pool.take(run.channels.paths);
+    // A shim that died may have told the host already: then the thread has these FIFOs open, and they stay.
+    const mayBeThere = run.channels.exist;
+    if (!mayBeThere) {
+      run.channels.makeDirectory();
+      await this.#pool.take(run.channels.paths);
+    }
     if (this.#ending) throw toldToEnd();
     run.open();
     const host = this.#runs.get(hostId);
     run.spawned(host?.pid ?? null, host?.startTime ?? null);
     const [out, err, up, down] = (['out', 'err', 'up', 'down'] as const).map((channel) => run.channels.path(channel));
     const launch = { launch: run.order.launch, run: run.id, fifos: { out, err, up, down } } as JsonObject;
-    if (host === undefined || !host.alive || !host.send(launch)) run.endedAs(hostDied);
+    const end = this.#earlyEnds.get(run.id);
+    this.#earlyEnds.delete(run.id);
+    if (end !== undefined) run.endedAs(end);
+    else if (host === undefined || !host.alive || !host.send(launch)) run.endedAs(hostDied);
+    else if (mayBeThere) run.send({ again: true });
   }
 
   #concludeThreads(host: Run): void {

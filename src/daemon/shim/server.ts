@@ -11,7 +11,7 @@ import { limits } from '../../shared/limits.ts';
 import { Peer } from '../../shared/peer.ts';
 import type { FactBook } from './facts.ts';
 import * as orders from './orders.ts';
-import { type HelloResult, type RunStatus, type ShimMethod, shimProtocolVersion } from './protocol.ts';
+import { type HelloResult, type LogTurn, type RunStatus, type ShimMethod, shimProtocolVersion } from './protocol.ts';
 import type { Run } from './run.ts';
 import type { RunTable } from './runs.ts';
 
@@ -104,9 +104,10 @@ export class ShimServer {
     }
   }
 
-  remark(run: string | null, message: string): void {
+  remark(run: string | null, message: string, log?: LogTurn): void {
     for (const { told, peer } of this.#sessions)
-      if (told !== null && !peer.backlogged) peer.notify('remark', { run, message });
+      if (told !== null && !peer.backlogged)
+        peer.notify('remark', log === undefined ? { run, message } : { run, message, log });
   }
 
   get listened(): boolean {
@@ -192,8 +193,9 @@ export class ShimServer {
         return published;
       }),
       adopt: greeted((params) => {
-        runs.adopt(orders.adoptOrder(params));
-        return {};
+        const order = orders.adoptOrder(params);
+        runs.adopt(order);
+        return order.known === undefined ? {} : { known: true };
       }),
       conclude: greeted((params) => {
         const { run, exit } = orders.concludeOrder(params);

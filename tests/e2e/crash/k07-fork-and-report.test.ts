@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { WorkerdError } from '../../../src/shared/errors.ts';
-import { command } from '../../fixtures/workers/behaviours.ts';
+import { command, part } from '../../fixtures/workers/behaviours.ts';
 import { CrashBox } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { RawClient } from '../../helpers/fake-server.ts';
@@ -151,4 +151,27 @@ test('failpoints that are malformed are refused at the start, and no worker sees
   const log = () => readFileSync(join(box.home, 'logs', 'w', '1.log'), 'utf8');
   await eventually(() => log().includes('WORKERD_RUN='));
   expect(log()).not.toContain('FAILPOINTS');
+});
+
+test('K07: the shim dies between forking a thread host and telling of it: the stray is ended, the thread runs in another', async () => {
+  await using box = new CrashBox();
+  const first = await box.daemon('shim.spawn.forked=1*kill');
+  const client = await box.client();
+  const spec = part('thread', 'counts');
+  const started = client.call('start', { name: 't', spec }).catch(() => {});
+  // Each shim of this daemon dies there.
+  await eventually(() => box.processes().some(({ command: words }) => words.includes('thread-host.js')));
+  client.close();
+  await first.kill();
+  await started;
+  if (box.shimPid !== 0) process.kill(box.shimPid, 'SIGKILL');
+  const strays = box.processes().flatMap(({ pid, command: words }) => (words.includes('thread-host.js') ? [pid] : []));
+  await box.daemon();
+  const again = await box.client();
+  const { worker } = await again.call('start', { name: 't' });
+  expect(worker.phase).toBe('running');
+  const hosts = () =>
+    box.processes().flatMap(({ pid, command: words }) => (words.includes('thread-host.js') ? [pid] : []));
+  await eventually(() => hosts().length === 1, { what: 'one thread host' });
+  expect([hosts(), strays.includes(worker.pid ?? 0)]).toEqual([[worker.pid], false]);
 });
