@@ -10,7 +10,7 @@ import { hostLogDirectory, type Places } from '../shared/paths.ts';
 import { protocolVersion } from '../shared/protocol.ts';
 import { type Actor, type Caller, isWorkerName } from '../shared/worker.ts';
 import { Admission } from './admission.ts';
-import { Adoption, inertRecord, resumeRecord } from './adoption.ts';
+import { Adoption, resumeRecord, soundRecord } from './adoption.ts';
 import { isOpen } from './core/model.ts';
 import { phaseOf, timestamp } from './core/view.ts';
 import { DescriptorRoom } from './descriptor-room.ts';
@@ -377,11 +377,7 @@ export class Daemon {
         'the registry holds names that cannot be; rm is all that is done to them',
       );
     }
-    this.#registry.load(
-      workers.map((worker) =>
-        resumeRecord(isWorkerName(worker.name) ? worker : inertRecord(worker), systemClock, bootId),
-      ),
-    );
+    this.#registry.load(workers.map((worker) => resumeRecord(soundRecord(worker), systemClock, bootId)));
     this.#hosts.load(hosts, this.#registry.all());
     const cold = this.#store.meta(bootMeta) !== bootId || this.#store.meta(cleanMeta) === '1';
     this.#store.setMeta(bootMeta, bootId);
