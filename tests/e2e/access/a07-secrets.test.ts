@@ -116,6 +116,8 @@ test('A07: daemon and shim leave no core dump where their starter would; workers
   const limits = async (name: string) => {
     await client.call('start', { name, spec: { kind: 'command', command: ['sleep', '1000'] } });
     const { pid } = await box.status(name);
+    // Set by a program in between, which then becomes the worker.
+    await eventually(() => readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('sleep\0'));
     return softCoreLimit(pid ?? 0);
   };
   const own = () =>
