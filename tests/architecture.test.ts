@@ -45,6 +45,7 @@ interface Part {
 }
 
 const shimShared = [
+  'core-limit',
   'descriptors',
   'errors',
   'failpoints',

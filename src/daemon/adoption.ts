@@ -4,7 +4,7 @@
  * of that pid and start time is. The shim reads its FIFOs on either way; the end of one that lives is looked for (orphans.ts).
  */
 import { failpoint } from '../shared/failpoints.ts';
-import type { Exit } from '../shared/worker.ts';
+import { type Exit, isWorkerName } from '../shared/worker.ts';
 import { isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
 import type { FifoKeeper } from './fifo-keeper.ts';
 import { type Hosts, isHostRun } from './hosts.ts';
@@ -291,24 +291,25 @@ export class Adoption {
 
 const anyOf = (run: string): SweepTarget => ({ run, group: null, since: null, until: null, mark: null, also: [] });
 
-/** A record whose name leads anywhere as a path: it is shown and can be removed, and nothing is ever run or sought. */
-export const inertRecord = (worker: WorkerRecord): WorkerRecord => ({
-  ...worker,
-  enabled: false,
-  intent: { want: 'down' },
-  stopOrder: null,
-  backoff: null,
-  run: null,
-});
+/** One whose name leads anywhere as a path is shown and can be removed, and nothing of it is ever run or sought. */
+export const soundRecord = (worker: WorkerRecord): WorkerRecord =>
+  isWorkerName(worker.name)
+    ? worker
+    : { ...worker, enabled: false, intent: { want: 'down' }, stopOrder: null, backoff: null, run: null };
 
-/** A record from the store: its deadlines are of another life, and due again from the wall clock. */
-export const resumeRecord = (worker: WorkerRecord, clock: Clock): WorkerRecord => {
+/** A record from the store. Its deadlines hold since boot; of another boot's the wall clock is all that is left. */
+export const resumeRecord = (worker: WorkerRecord, clock: Clock, bootId: string): WorkerRecord => {
   const { run, backoff } = worker;
-  const monoOf = (at: number, mostMs: number) => clock.mono() + Math.min(mostMs, Math.max(0, at - clock.now()));
+  const isThisBoot = run?.bootId === bootId;
+  const monoOf = (mono: number | undefined, at: number, mostMs: number) => {
+    const leftMs = isThisBoot && mono !== undefined ? mono - clock.mono() : at - clock.now();
+    return clock.mono() + Math.min(mostMs, Math.max(0, leftMs));
+  };
   const stop = isOpen(run) ? run.stop : null;
   return {
     ...worker,
-    backoff: backoff === null ? null : { ...backoff, untilMono: monoOf(backoff.untilAt, longestBackoffMs) },
+    backoff:
+      backoff === null ? null : { ...backoff, untilMono: monoOf(backoff.untilMono, backoff.untilAt, longestBackoffMs) },
     run:
       run === null || stop === null
         ? run
@@ -316,7 +317,7 @@ export const resumeRecord = (worker: WorkerRecord, clock: Clock): WorkerRecord =
             ...run,
             stop: {
               ...stop,
-              deadlineMono: monoOf(stop.deadlineAt, run.graceMs),
+              deadlineMono: monoOf(stop.deadlineMono, stop.deadlineAt, run.graceMs),
               // The daemon that wrote this down may not have got to say it: asked again, until the same deadline.
               stepMono: stop.step === 'asked' ? Number.NEGATIVE_INFINITY : clock.mono(),
             },

@@ -10,9 +10,10 @@ import { hostLogDirectory, type Places } from '../shared/paths.ts';
 import { protocolVersion } from '../shared/protocol.ts';
 import { type Actor, type Caller, isWorkerName } from '../shared/worker.ts';
 import { Admission } from './admission.ts';
-import { Adoption, inertRecord, resumeRecord } from './adoption.ts';
+import { Adoption, resumeRecord, soundRecord } from './adoption.ts';
 import { isOpen, type WorkerRecord } from './core/model.ts';
 import { phaseOf, timestamp } from './core/view.ts';
+import { DescriptorRoom } from './descriptor-room.ts';
 import { Ender } from './ender.ts';
 import { cleanEnvironment, shimEnvironment } from './environment.ts';
 import { notAllEnded } from './failures.ts';
@@ -31,6 +32,7 @@ import { endHandover, Replacement } from './replacement.ts';
 import { Listener } from './server.ts';
 import type { ServiceManager } from './service-manager.ts';
 import { ShimLink } from './shim-link.ts';
+import { shimArguments, shimFlags } from './shim-start.ts';
 import type { SqliteStore } from './store.ts';
 import { Surroundings } from './surroundings.ts';
 import { Sweeper } from './sweeper.ts';
@@ -51,6 +53,8 @@ export interface DaemonOptions {
   /** The mask the daemon was started with; its own is 077. */
   readonly callersUmask: number;
   readonly openFiles: number | null;
+  /** Put before the shim's program: the limits that its workers are to have, where those are not ours. */
+  readonly shimWrapper: readonly string[];
   /** argv of Node, and the directory where shim and hosts are. */
   readonly node: readonly string[];
   readonly programs: string;
@@ -147,7 +151,7 @@ export class Daemon {
       places,
       command: options.externalShim
         ? null
-        : [...options.node, ...shimFlags, join(options.programs, 'shim.cjs'), '--home', places.home, '--ready-fd', '3'],
+        : [...options.shimWrapper, ...options.node, ...shimFlags, ...shimArguments(options.programs, places)],
       env: shimEnvironment(env),
       clock,
       log,
@@ -245,6 +249,7 @@ export class Daemon {
       path: places.socket,
       prepareDirectory: () => prepareSocketDirectory(places),
       gate,
+      room: new DescriptorRoom(),
       log,
       onGone: (connection) => {
         for (const id of connection.subscriptions) this.#hub.unsubscribe(connection.peer, id);
@@ -265,10 +270,10 @@ export class Daemon {
       this.#hosts.endIdle();
       // A registry that was lost cannot say; a shim that holds runs can.
       if (cold && !(this.#newRegistry && this.#adoption.metRuns)) this.#startEnabled();
-      const listensAt = Date.now();
+      const listensMono = systemClock.mono();
       await this.#listener.listen();
       log.info({ daemon: process.pid, socket: places.socket, home: places.home }, 'ready');
-      endHandover(places.socket, listensAt);
+      endHandover(places.socket, listensMono);
       onReady();
       serviceManager.ready(this.#statusText());
       void this.#findLeftovers();
@@ -375,9 +380,7 @@ export class Daemon {
         'the registry holds names that cannot be; rm is all that is done to them',
       );
     }
-    this.#registry.load(
-      workers.map((worker) => resumeRecord(isWorkerName(worker.name) ? worker : inertRecord(worker), systemClock)),
-    );
+    this.#registry.load(workers.map((worker) => resumeRecord(soundRecord(worker), systemClock, bootId)));
     this.#hosts.load(hosts, this.#registry.all());
     const cold = this.#store.meta(bootMeta) !== bootId || this.#store.meta(cleanMeta) === '1';
     this.#store.setMeta(bootMeta, bootId);
@@ -431,8 +434,6 @@ export class Daemon {
   }
 }
 
-/** As the daemon's (launch.ts), and a smaller young generation still: it makes little garbage, and forks all it has. */
-export const shimFlags: readonly string[] = ['--max-semi-space-size=1', '--v8-pool-size=1'];
 const shimEndMs = 5000;
 const shimLookMs = 10;
 /** With an external shim: how long to wait for it before serving without. */

@@ -291,8 +291,8 @@ export class ShimLink implements Shim {
   }
 
   async #spawn(command: readonly string[]): Promise<void> {
-    const { env, log, places } = this.#options;
-    const failed = await startShim(command, env, places.shimLog);
+    const { env, log, places, processes } = this.#options;
+    const failed = await startShim(command, { env, log: places.shimLog, processes });
     if (failed !== null) {
       log.error({ why: failed }, 'the shim did not start');
       this.#options.listener.notReached(`it did not start: ${failed}`);

@@ -1,28 +1,56 @@
 /** Starts a shim so that it outlives whoever started it, and waits until it can be asked. */
 import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import type { Places } from '../shared/paths.ts';
+import type { Identity } from './core/model.ts';
+import type { ProcessTable } from './ports.ts';
+
+export interface ShimSurroundings {
+  readonly env: Readonly<Record<string, string>>;
+  /** The file for what it says by itself. */
+  readonly log: string;
+  readonly processes: ProcessTable;
+}
+
+/** As the daemon's (launch.ts), and a smaller young generation still: it makes little garbage, and forks all it has. */
+export const shimFlags: readonly string[] = ['--max-semi-space-size=1', '--v8-pool-size=1'];
+
+export const shimArguments = (programs: string, { home }: Places): readonly string[] => [
+  join(programs, 'shim.cjs'),
+  '--home',
+  home,
+  '--ready-fd',
+  '3',
+];
 
 /** A shim that was started says so within this, or the start counts as failed. */
 const startMs = 10_000;
 
-/** `command` says on descriptor 3 when it is ready; what it says by itself goes to `log`. What went wrong, or `null`. */
-export const startShim = (
+/** `command` says on descriptor 3 when it is ready. What went wrong, or `null`. */
+export const startShim = async (
   command: readonly string[],
-  env: Readonly<Record<string, string>>,
-  log: string,
+  { env, log, processes }: ShimSurroundings,
 ): Promise<string | null> => {
   // Forked twice: the shell is gone at once, the shim is nobody's child and in a session of its own.
-  const child = spawn('/bin/sh', ['-c', '"$@" </dev/null >/dev/null 2>>"$0" &', log, ...command], {
+  const child = spawn('/bin/sh', ['-c', '"$@" </dev/null >/dev/null 2>>"$0" & echo "$!" >&3', log, ...command], {
     cwd: '/',
     env: { ...env },
     detached: true,
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
   });
-  return readyLine(child.stdio[3] as Readable, child);
+  let started: Identity | null = null;
+  const failed = await readyLine(child.stdio[3] as Readable, child, (pid) => {
+    const startTime = processes.startTimeOf(pid);
+    if (typeof startTime === 'number') started = { pid, startTime };
+  });
+  // It holds nothing yet. Without processes to be had Node's own start stands still for ever.
+  if (failed !== null && started !== null) processes.signal(started, 'SIGKILL');
+  return failed;
 };
 
-/** Waits for the shim's one line on its ready descriptor; says what went wrong, or `null`. */
-const readyLine = (pipe: Readable, child: NodeJS.EventEmitter): Promise<string | null> =>
+/** Waits for the shim's line on its ready descriptor; before it comes its pid. Says what went wrong, or `null`. */
+const readyLine = (pipe: Readable, child: NodeJS.EventEmitter, onPid: (pid: number) => void): Promise<string | null> =>
   new Promise((resolve) => {
     let text = '';
     const timer = setTimeout(() => done(`it did not say that it is ready within ${startMs} ms`), startMs);
@@ -33,8 +61,12 @@ const readyLine = (pipe: Readable, child: NodeJS.EventEmitter): Promise<string |
     };
     pipe.setEncoding('utf8');
     pipe.on('data', (chunk: string) => {
-      text += chunk;
-      if (text.includes('\n')) done(null);
+      const lines = `${text}${chunk}`.split('\n');
+      text = lines.pop() ?? '';
+      for (const line of lines) {
+        if (/^\d+$/.test(line)) onPid(Number(line));
+        else if (line !== '') done(null);
+      }
     });
     pipe.on('end', () => done('it ended before it was ready; see shim.log'));
     pipe.on('error', (error) => done(error.message));
