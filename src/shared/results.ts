@@ -108,7 +108,7 @@ const build = () => {
 
   const Problem = z
     .strictObject({
-      kind: z.enum(['registry', 'shim-gone', 'shim-silent', 'descriptors', 'logs', 'socket']),
+      kind: z.enum(['registry', 'shim-gone', 'shim-silent', 'descriptors', 'logs']),
       since: time,
       message: z.string().meta(says('The thing, the reason, the next step.')),
     })
