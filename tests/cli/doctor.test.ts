@@ -91,7 +91,6 @@ const facts = (over: Changes = {}): Facts => ({
     registry: { isDatabase: true, isWhole: true, fault: null },
     mount: { point: '/', type: 'ext4', readOnly: false },
     space: { freeBytes: 5e9, allBytes: 1e10, freeInodes: 5e5, allInodes: 1e6 },
-    handover: null,
     serviceMark: false,
     lastWords: null,
     ...over.home,
@@ -251,6 +250,12 @@ const cases: readonly (readonly [what: string, facts: Changes, lines: readonly R
     { home: { parents: [directory('/x', { mode: 0o777 })] } },
     [/^fail parents: .*chmod go-w \/x/],
   ],
+  [
+    'a link of bob’s on the way',
+    { home: { parents: [entry('/x', { kind: 'link', uid: 1001, mode: 0o777 })] } },
+    [/^fail parents: \/x belongs to bob/],
+  ],
+  ['a link of ours', { home: { parents: [entry('/x', { kind: 'link', mode: 0o777 })] } }, []],
   ['one with a sticky bit', { home: { parents: [directory('/x', { uid: 0, mode: 0o1777 })] } }, []],
   [
     'an open file',
@@ -297,11 +302,6 @@ const cases: readonly (readonly [what: string, facts: Changes, lines: readonly R
     'registries moved aside',
     { home: { damaged: ['/h/registry.db.damaged-1'] } },
     [/^warn registry: one was found damaged/],
-  ],
-  [
-    'a note of a replacement that died',
-    { home: { handover: { path: '/h/n', untilAt: now + 5000, alive: false } } },
-    [/^warn stale: \/h\/n announces/],
   ],
   [
     'a run that nobody has',

@@ -1,10 +1,9 @@
-/** The home: whose it is, who else could touch it, what is in it that should not be. Pure: facts in, lines out. */
-import { basename, join } from 'node:path';
+/** The home: whose it is, who else could touch it or its socket. Pure: facts in, lines out. */
 import { limits } from '../../shared/limits.ts';
 import { temporarySocketPath } from '../../shared/paths.ts';
-import { oneLine, timeText } from '../render/text.ts';
-import { type Check, counted, fail, few, ok, orOk, shellWord, warn } from './check.ts';
-import { type Entry, type Facts, isEntry, type Seen } from './facts.ts';
+import { oneLine } from '../render/text.ts';
+import { type Check, counted, fail, ok, orOk, shellWord } from './check.ts';
+import { type Entry, type EntryKind, type Facts, isEntry, type Seen } from './facts.ts';
 
 const octal = (mode: number): string => `0${(mode & 0o7777).toString(8).padStart(3, '0')}`;
 
@@ -68,7 +67,7 @@ export const checkHome = (facts: Facts): readonly Check[] => {
 /** Who can write in a directory can put another home in the place of ours. */
 export const checkParents = (facts: Facts): readonly Check[] => {
   const owner = ownerOf(facts);
-  const faults = facts.home.parents.flatMap(({ path, uid, mode }) => {
+  const faults = facts.home.parents.flatMap(({ path, uid, mode, kind }) => {
     const word = shellWord(path);
     if (uid !== 0 && uid !== owner) {
       return [
@@ -79,14 +78,28 @@ export const checkParents = (facts: Facts): readonly Check[] => {
         ),
       ];
     }
-    if ((mode & 0o022) === 0 || (mode & 0o1000) !== 0) return [];
+    // What a link leads to is looked at by itself; with the sticky bit everybody can replace but his own.
+    if (kind === 'link' || (mode & 0o022) === 0 || (mode & 0o1000) !== 0) return [];
     const advice = path === '/' ? `Restore it: chmod 755 /` : `Close it: chmod go-w ${word}; or ${another}`;
     return [
       fail('parents', `${path} has mode ${octal(mode)}: others could put another home in the place of ours`, advice),
     ];
   });
   if (facts.home.parents.length === 0) return [];
-  return orOk(faults, ok('parents', `nobody else can write in the ${facts.home.parents.length} directories above`));
+  return orOk(
+    faults,
+    ok(
+      'parents',
+      `nobody can put another home in the place of ours (${facts.home.parents.length} directories above it)`,
+    ),
+  );
+};
+
+/** What a daemon opens by name has to be what it takes it for. */
+const kindFor = ({ places }: Facts, path: string): EntryKind | null => {
+  const { logs, runs, cache, registry, lock, shimToken, daemonLog, shimLog } = places;
+  if ([logs, runs, cache].includes(path)) return 'directory';
+  return [registry, lock, shimToken, daemonLog, shimLog].includes(path) ? 'file' : null;
 };
 
 /** Directories in the home that only ours may enter, and files that only ours may open. */
@@ -106,6 +119,16 @@ export const checkFiles = (facts: Facts): readonly Check[] => {
           `See where to: ls -l ${word}; if nobody needs it: rm ${word}`,
         ),
       ];
+    const due = kindFor(facts, path);
+    if (due !== null && kind !== due) {
+      return [
+        fail(
+          'files',
+          `${path} is a ${kind}, and must be a ${due}`,
+          `Move it away: mv ${word} ${shellWord(`${path}.aside`)}`,
+        ),
+      ];
+    }
     if (kind === 'file' && links > 1) {
       return [
         fail(
@@ -238,110 +261,4 @@ const socketDirectoryFaults = (facts: Facts, seen: Seen): readonly Check[] => {
     ];
   }
   return [];
-};
-
-export const checkRegistry = (facts: Facts): readonly Check[] => {
-  const { places, home } = facts;
-  const { registry, damaged } = home;
-  const faults: Check[] = [];
-  const next =
-    'The next daemon moves it aside, begins anew with what can still be read, and takes back what runs; nothing is deleted. To keep a copy first: cp -a';
-  if (registry !== null) {
-    const why = !registry.isDatabase
-      ? 'it is empty, or no database'
-      : !registry.isWhole
-        ? 'it is cut short'
-        : registry.fault;
-    if (why !== null)
-      faults.push(
-        fail(
-          'registry',
-          `${places.registry} is damaged: ${oneLine(why)}`,
-          `${next} ${shellWord(places.registry)} ${shellWord(`${places.registry}.copy`)}`,
-        ),
-      );
-  }
-  // The companions of one that was moved aside go with it.
-  if (damaged.length > 0) {
-    const newest = damaged.at(-1) ?? '';
-    faults.push(
-      warn(
-        'registry',
-        `${damaged.length === 1 ? 'one was' : `${damaged.length} were`} found damaged and moved aside: ${few(damaged.map((path) => basename(path)))}`,
-        `Look whether a worker is missing: workerctl status. Then: rm ${shellWord(newest)}*`,
-      ),
-    );
-  }
-  return orOk(faults, ok('registry', registry === null ? 'none yet' : `${places.registry} is whole`));
-};
-
-/** What somebody left behind, and nobody takes away. */
-export const checkStale = (facts: Facts): readonly Check[] => {
-  const { home, processes, reach, places, clock } = facts;
-  const faults: Check[] = [];
-  const { handover } = home;
-  if (handover !== null && handover.untilAt > clock.now && !handover.alive) {
-    faults.push(
-      warn(
-        'stale',
-        `${handover.path} announces a daemon that is gone (until ${timeText(new Date(handover.untilAt).toISOString())})`,
-        `It is believed by nobody; to be rid of it: rm ${shellWord(handover.path)}`,
-      ),
-    );
-  }
-  if (home.serviceMark && reach.kind === 'absent' && !facts.units.some(({ name }) => name === 'workerd.service')) {
-    const mark = shellWord(places.serviceMark);
-    faults.push(
-      warn(
-        'stale',
-        `${places.serviceMark} says that a service manager runs the daemon, and there is no such unit: nobody starts one`,
-        `If no service manager does: rm ${mark}`,
-      ),
-    );
-  }
-  const orphans = unheldRuns(facts);
-  if (orphans.length > 0) {
-    const first = orphans[0] ?? '';
-    faults.push(
-      warn(
-        'stale',
-        `pipes of ${counted(orphans.length, 'run')} that nobody has: ${few(orphans.map(oneLine))}`,
-        `They do no harm; to be rid of them: rm -r ${shellWord(join(places.runs, first))}${orphans.length > 1 ? ' …' : ''}`,
-      ),
-    );
-  }
-  const unknown =
-    processes.daemon === null && processes.shims.length === 0
-      ? [...processes.runs].filter((run) => home.runs.includes(run))
-      : [];
-  if (unknown.length > 0) {
-    faults.push(
-      warn(
-        'stale',
-        `workers live without daemon or shim: ${few(unknown.map(oneLine))}`,
-        'The next daemon takes them over: workerctl daemon start --detach',
-      ),
-    );
-  }
-  return orOk(faults, ok('stale', 'nothing is left behind'));
-};
-
-/** While a daemon answers, it knows; otherwise whoever carries the mark has them. */
-const unheldRuns = ({ home, processes, reach }: Facts): readonly string[] => {
-  const workers = reach.kind === 'answers' ? reach.workers : null;
-  // A thread carries no mark of its own.
-  const hosts = [...processes.runs].some((run) => run.startsWith('_host.'));
-  const alive = new Set(
-    workers
-      ?.filter(
-        ({ phase, leftovers }) =>
-          (phase !== 'stopped' && phase !== 'exited' && phase !== 'failed') || leftovers.length > 0,
-      )
-      .map(({ name, generation }) => `${name}.${generation}`),
-  );
-  return home.runs.filter((run) => {
-    if (processes.runs.has(run)) return false;
-    if (workers === null) return processes.daemon === null && processes.shims.length === 0 && !hosts;
-    return !run.startsWith('_host.') && !alive.has(run.split('.').slice(0, -1).join('.'));
-  });
 };

@@ -1,7 +1,8 @@
 /** All checks, in the order in which they are shown: what is asked for most often first. Pure. */
 import type { Check } from './check.ts';
 import { checkDaemon, checkNode, checkProblems, checkShim, checkWorkers } from './check-daemon.ts';
-import { checkFiles, checkHome, checkParents, checkRegistry, checkSocket, checkStale } from './check-home.ts';
+import { checkFiles, checkHome, checkParents, checkSocket } from './check-home.ts';
+import { checkRegistry, checkStale } from './check-left.ts';
 import { checkClock, checkDescriptors, checkDisk, checkFileSystem, checkProcesses } from './check-machine.ts';
 import { checkEnvironment, checkPrograms, checkUnits } from './check-programs.ts';
 import type { Facts } from './facts.ts';

@@ -52,7 +52,7 @@ export interface RegistryFile {
 /** What lies in the home. */
 export interface HomeFacts {
   readonly home: Seen;
-  /** From its directory up to the root, links apart. */
+  /** From its directory up to the root: as it is written, and with links followed. */
   readonly parents: readonly Entry[];
   readonly socket: Seen;
   /** The socket's directory, where that is not the home. */
@@ -66,7 +66,6 @@ export interface HomeFacts {
   readonly registry: RegistryFile | null;
   readonly mount: Mount | null;
   readonly space: Space | null;
-  readonly handover: { readonly path: string; readonly untilAt: number; readonly alive: boolean } | null;
   readonly serviceMark: boolean;
   /** What the daemon's own log says last, where that is an error. */
   readonly lastWords: string | null;

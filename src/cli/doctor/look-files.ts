@@ -1,7 +1,16 @@
 /** The home as it lies on disk. Only looks: opens nothing to write, follows no link, and stays off network file systems. */
-import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readSync, type Stats, statfsSync } from 'node:fs';
+import {
+  closeSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  realpathSync,
+  type Stats,
+  statfsSync,
+} from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { handoverPath, readHandover, startTimeOf } from '../../shared/handover.ts';
 import type { Places } from '../../shared/paths.ts';
 import {
   type Entry,
@@ -39,12 +48,25 @@ const namesIn = (directory: string): readonly string[] => {
   }
 };
 
+/** The way to it as it is written, and as it is once every link is followed. */
 const parentsOf = (path: string): readonly Entry[] => {
-  const parents: Entry[] = [];
-  for (let parent = dirname(path); ; parent = dirname(parent)) {
-    const seen = look(parent);
-    if (isEntry(seen) && seen.kind !== 'link') parents.push(seen);
-    if (parent === dirname(parent)) return parents;
+  const parents = new Map<string, Entry>();
+  for (const way of [path, realPath(path)]) {
+    for (let parent = dirname(way); ; parent = dirname(parent)) {
+      const seen = look(parent);
+      if (isEntry(seen)) parents.set(parent, seen);
+      if (parent === dirname(parent)) break;
+    }
+  }
+  return [...parents.values()];
+};
+
+/** With every link followed, as far as it is there. */
+const realPath = (path: string): string => {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path === dirname(path) ? path : join(realPath(dirname(path)), basename(path));
   }
 };
 
@@ -78,9 +100,8 @@ const spaceOf = (path: string): HomeFacts['space'] => {
   // A home that is not there yet will be where the nearest directory is.
   for (let at = path; ; at = dirname(at)) {
     try {
-      const { bsize, blocks, bavail, bfree, files, ffree } = statfsSync(at);
-      const free = process.getuid?.() === 0 ? bfree : bavail;
-      return { freeBytes: free * bsize, allBytes: blocks * bsize, freeInodes: ffree, allInodes: files };
+      const { bsize, blocks, bavail, files, ffree } = statfsSync(at);
+      return { freeBytes: bavail * bsize, allBytes: blocks * bsize, freeInodes: ffree, allInodes: files };
     } catch {
       if (at === dirname(at)) return null;
     }
@@ -165,7 +186,6 @@ export const lookAtHome = (places: Places, mount: Mount | null, isHeld: boolean)
   const home = look(places.home);
   const inHome = isEntry(home) && home.kind === 'directory' ? namesIn(places.home) : [];
   const directory = dirname(places.socket);
-  const handover = readHandover(places.socket);
   return {
     home,
     parents: parentsOf(places.home),
@@ -180,14 +200,6 @@ export const lookAtHome = (places: Places, mount: Mount | null, isHeld: boolean)
     registry: registryOf(places.registry, isHeld),
     mount,
     space: spaceOf(places.home),
-    handover:
-      handover === null
-        ? null
-        : {
-            path: handoverPath(places.socket),
-            untilAt: handover.untilAt,
-            alive: startTimeOf(handover.pid) === handover.startTime,
-          },
     serviceMark: inHome.includes(basename(places.serviceMark)),
     lastWords: lastWordsIn(places.daemonLog),
   };
@@ -209,7 +221,6 @@ export const homeUnseen = (places: Places, mount: Mount): HomeFacts => {
     registry: null,
     mount,
     space: null,
-    handover: null,
     serviceMark: false,
     lastWords: null,
   };
