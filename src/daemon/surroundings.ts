@@ -77,7 +77,8 @@ export class Surroundings {
   /** As it is now: a registry that refused is tried once more, since nobody may have written to it since. */
   look(): Pick<DaemonInfo, 'shim' | 'problems'> {
     if (this.#problems.has('registry')) this.#tryRegistry();
-    return { shim: this.#shim.info, problems: this.#problems.list() };
+    const problems = this.#problems.list();
+    return { shim: this.#shim.info, problems };
   }
 
   #tryRegistry(): void {

@@ -25,6 +25,6 @@ export interface ShimInfo {
   readonly pid: number;
   readonly version: string;
   readonly protocol: number;
-  /** When it last said anything. */
-  readonly answeredAt: string;
+  /** False where a question to it stays open; after a second that is a problem. */
+  readonly answers: boolean;
 }

@@ -39,7 +39,7 @@ const processFacts = (over: Partial<ProcessFacts> = {}): ProcessFacts => ({
   ...over,
 });
 
-const shimInfo = { pid: 60, version: '1.0.0', protocol: 1, answeredAt: new Date(now).toISOString() };
+const shimInfo = { pid: 60, version: '1.0.0', protocol: 1, answers: true };
 const info = {
   version: '1.0.0',
   protocol: 1,
@@ -185,6 +185,11 @@ const cases: readonly (readonly [what: string, facts: Changes, lines: readonly R
     'the daemon of another home',
     { reach: answers({ info: { ...info, home: '/other' } }) },
     [/^warn environment: .*daemon of \/other/],
+  ],
+  [
+    'a slow shim',
+    { reach: answers({ info: { ...info, shim: { ...shimInfo, answers: false } } }) },
+    [/^warn shim: .*slow to answer/],
   ],
   [
     'no shim',

@@ -209,6 +209,15 @@ export const checkShim = (facts: Facts): readonly Check[] => {
       ),
     ];
   }
+  if (!known.answers) {
+    return [
+      warn(
+        'shim',
+        `its process is there (pid ${known.pid}) and slow to answer`,
+        `See how busy it is: top -p ${known.pid}`,
+      ),
+    ];
+  }
   return [ok('shim', `answers (pid ${known.pid}, version ${known.version}, protocol ${known.protocol})`)];
 };
 

@@ -11,9 +11,8 @@ import type { Reach } from './facts.ts';
 const answerWithinMs = 5000;
 /** A shim that hangs is known to the daemon once it has left a question open for a second. */
 const shimWithinMs = 1500;
-const shimLookMs = 20;
-/** It has spoken so lately that it need not be asked. */
-const freshMs = 1000;
+/** A little longer than the daemon takes to tell that a question to the shim stays open. */
+const shimLookMs = 300;
 
 type Info = Extract<Reach, { kind: 'answers' }>['info'];
 
@@ -46,19 +45,15 @@ export const reachDaemon = async ({ socket }: Places): Promise<Reach> => {
   }
 };
 
-/** Asking the daemon has it ask its shim: that one answers, or it is said of it that it does not. */
+/** Asking the daemon has it ask its shim: asked again, it knows whether that has answered, and if not, asks on. */
 const untilShimIsKnown = async (connection: Connection, first: Info): Promise<Info> => {
-  const known = first.shim?.answeredAt;
-  if (known === undefined || (first.problems?.length ?? 0) > 0) return first;
-  // One machine, one clock.
-  const silentMs = Date.now() - Date.parse(known);
-  if (silentMs >= 0 && silentMs < freshMs) return first;
+  if (first.shim?.answers === undefined || (first.problems?.length ?? 0) > 0) return first;
   const until = performance.now() + shimWithinMs;
   let info = first;
-  while (info.shim?.answeredAt === known && info.problems?.length === 0 && performance.now() < until) {
+  do {
     await pause(shimLookMs);
     info = (await within(connection.request('daemon.info', {}), answerWithinMs)) as Info;
-  }
+  } while (info.shim?.answers === false && info.problems?.length === 0 && performance.now() < until);
   return info;
 };
 
