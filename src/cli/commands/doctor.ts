@@ -15,7 +15,7 @@ export const doctor: Verb = {
     examples: [
       ['workerctl doctor', 'a line for each: ok, warn or fail, and what to do'],
       ['workerctl doctor --home /srv/jobs', 'of another daemon'],
-      ['workerctl doctor --json', 'for scripts: {"checks":[{"name","level","message","advice"}],"ok":true}'],
+      ['workerctl doctor --json', 'for scripts: "checks", each with name, level, message and advice, and "ok"'],
     ],
     minOperands: 0,
     maxOperands: 0,
