@@ -5,11 +5,11 @@
 import type { DaemonInfo } from '../shared/daemon-info.ts';
 import type { Places } from '../shared/paths.ts';
 import type { WorkerRecord } from './core/model.ts';
+import { lowestDescriptor, openFilesLimit } from './descriptor-use.ts';
 import { LogTroubles } from './log-troubles.ts';
 import type { Clock, Logger, ShimListener, Store } from './ports.ts';
 import { descriptorTrouble, Problems, registryTrouble } from './problems.ts';
 import { type Line, ShimHealth } from './shim-health.ts';
-import { lowestDescriptor, openFilesLimit } from './system.ts';
 
 export interface SurroundingsOptions {
   readonly places: Places;
