@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { unreachable } from '../shared/client.ts';
 import { WorkerdError } from '../shared/errors.ts';
-import { launchDaemon } from '../shared/launch.ts';
+import { detailsOf, launchDaemon } from '../shared/launch.ts';
 import type { Places } from '../shared/paths.ts';
 
 const answerWithinMs = 5000;
@@ -29,7 +29,7 @@ export const connectOrStart = async <T>(options: AutostartOptions<T>): Promise<T
     throw new WorkerdError(
       'daemon.unreachable',
       `cannot start the daemon: ${readiness.why}. To see it in full: workerd start`,
-      { reason: 'no socket', socket: places.socket },
+      { reason: 'no socket', socket: places.socket, ...detailsOf(readiness) },
     );
   }
   if (readiness.kind === 'ready') options.onStarted(readiness.pid);

@@ -235,14 +235,19 @@ export const inertRecord = (worker: WorkerRecord): WorkerRecord => ({
   run: null,
 });
 
-/** A record from the store: its deadlines are of another life, and due again from the wall clock. */
-export const resumeRecord = (worker: WorkerRecord, clock: Clock): WorkerRecord => {
+/** A record from the store. Its deadlines hold since boot; of another boot's the wall clock is all that is left. */
+export const resumeRecord = (worker: WorkerRecord, clock: Clock, bootId: string): WorkerRecord => {
   const { run, backoff } = worker;
-  const monoOf = (at: number, mostMs: number) => clock.mono() + Math.min(mostMs, Math.max(0, at - clock.now()));
+  const isThisBoot = run?.bootId === bootId;
+  const monoOf = (mono: number | undefined, at: number, mostMs: number) => {
+    const leftMs = isThisBoot && mono !== undefined ? mono - clock.mono() : at - clock.now();
+    return clock.mono() + Math.min(mostMs, Math.max(0, leftMs));
+  };
   const stop = isOpen(run) ? run.stop : null;
   return {
     ...worker,
-    backoff: backoff === null ? null : { ...backoff, untilMono: monoOf(backoff.untilAt, longestBackoffMs) },
+    backoff:
+      backoff === null ? null : { ...backoff, untilMono: monoOf(backoff.untilMono, backoff.untilAt, longestBackoffMs) },
     run:
       run === null || stop === null
         ? run
@@ -250,7 +255,7 @@ export const resumeRecord = (worker: WorkerRecord, clock: Clock): WorkerRecord =
             ...run,
             stop: {
               ...stop,
-              deadlineMono: monoOf(stop.deadlineAt, run.graceMs),
+              deadlineMono: monoOf(stop.deadlineMono, stop.deadlineAt, run.graceMs),
               // The daemon that wrote this down may not have got to say it: asked again, until the same deadline.
               stepMono: stop.step === 'asked' ? Number.NEGATIVE_INFINITY : clock.mono(),
             },

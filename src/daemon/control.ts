@@ -4,7 +4,7 @@ import { type Client, connect } from '../shared/client.ts';
 import { isLost, replacement } from '../shared/connection.ts';
 import type { DaemonInfo } from '../shared/daemon-info.ts';
 import { exitCodes, WorkerdError } from '../shared/errors.ts';
-import { launchDaemon } from '../shared/launch.ts';
+import { detailsOf, launchDaemon } from '../shared/launch.ts';
 import type { Places } from '../shared/paths.ts';
 import { jsonText, printable } from '../shared/printable.ts';
 import { isGone, readStat } from './process-table.ts';
@@ -65,7 +65,9 @@ const infoOf = async (client: Client): Promise<DaemonInfo> => {
 export const startDetached = async (options: ControlOptions): Promise<number> => {
   const before = await reach(options, 'start');
   const readiness = before === null ? await launchDaemon(options) : ({ kind: 'running' } as const);
-  if (readiness.kind === 'failed') throw new WorkerdError('internal', `cannot start the daemon: ${readiness.why}`);
+  if (readiness.kind === 'failed') {
+    throw new WorkerdError('internal', `cannot start the daemon: ${readiness.why}`, detailsOf(readiness));
+  }
   const info = await infoOf(before ?? (await untilReached(options, 'start')));
   const words = readiness.kind === 'ready' ? String(info.pid) : `already running (pid ${info.pid})`;
   say(options, { pid: info.pid, outcome: readiness.kind === 'ready' ? 'started' : 'already-running' }, words);

@@ -13,6 +13,7 @@ import { Admission } from './admission.ts';
 import { Adoption, inertRecord, resumeRecord } from './adoption.ts';
 import { isOpen } from './core/model.ts';
 import { phaseOf, timestamp } from './core/view.ts';
+import { DescriptorRoom } from './descriptor-room.ts';
 import { Ender } from './ender.ts';
 import { cleanEnvironment, shimEnvironment } from './environment.ts';
 import { FifoKeeper } from './fifo-keeper.ts';
@@ -50,6 +51,8 @@ export interface DaemonOptions {
   /** The mask the daemon was started with; its own is 077. */
   readonly callersUmask: number;
   readonly openFiles: number | null;
+  /** Put before the shim's program: the limits that its workers are to have, where those are not ours. */
+  readonly shimWrapper: readonly string[];
   /** argv of Node, and the directory where shim and hosts are. */
   readonly node: readonly string[];
   readonly programs: string;
@@ -145,7 +148,7 @@ export class Daemon {
       places,
       command: options.externalShim
         ? null
-        : [...options.node, ...shimFlags, join(options.programs, 'shim.cjs'), '--home', places.home, '--ready-fd', '3'],
+        : [...options.shimWrapper, ...options.node, ...shimFlags, ...shimArguments(options.programs, places)],
       env: shimEnvironment(env),
       clock,
       log,
@@ -240,6 +243,7 @@ export class Daemon {
       path: places.socket,
       prepareDirectory: () => prepareSocketDirectory(places),
       gate,
+      room: new DescriptorRoom(),
       log,
       onGone: (connection) => {
         for (const id of connection.subscriptions) this.#hub.unsubscribe(connection.peer, id);
@@ -260,10 +264,10 @@ export class Daemon {
       this.#hosts.endIdle();
       // A registry that was lost cannot say; a shim that holds runs can.
       if (cold && !(this.#newRegistry && this.#adoption.metRuns)) this.#startEnabled();
-      const listensAt = Date.now();
+      const listensMono = systemClock.mono();
       await this.#listener.listen();
       log.info({ daemon: process.pid, socket: places.socket, home: places.home }, 'ready');
-      endHandover(places.socket, listensAt);
+      endHandover(places.socket, listensMono);
       onReady();
       serviceManager.ready(this.#statusText());
       void this.#findLeftovers();
@@ -368,7 +372,9 @@ export class Daemon {
       );
     }
     this.#registry.load(
-      workers.map((worker) => resumeRecord(isWorkerName(worker.name) ? worker : inertRecord(worker), systemClock)),
+      workers.map((worker) =>
+        resumeRecord(isWorkerName(worker.name) ? worker : inertRecord(worker), systemClock, bootId),
+      ),
     );
     this.#hosts.load(hosts, this.#registry.all());
     const cold = this.#store.meta(bootMeta) !== bootId || this.#store.meta(cleanMeta) === '1';
@@ -429,3 +435,10 @@ const shimEndMs = 5000;
 const shimLookMs = 10;
 /** With an external shim: how long to wait for it before serving without. */
 const externalShimMs = 1000;
+const shimArguments = (programs: string, { home }: Places): readonly string[] => [
+  join(programs, 'shim.cjs'),
+  '--home',
+  home,
+  '--ready-fd',
+  '3',
+];

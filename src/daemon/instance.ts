@@ -2,11 +2,11 @@
  * One daemon per home: makes and checks the home, and holds the lock for life. The lock is an exclusive transaction on
  * `lock.db`: the kernel frees it with the process, kill -9 included, and no child inherits it.
  */
-import { lstatSync, mkdirSync, type Stats } from 'node:fs';
-import { dirname } from 'node:path';
+import { lstatSync, mkdirSync, realpathSync, type Stats, statfsSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { WorkerdError } from '../shared/errors.ts';
-import { checkSocketPath, type Places } from '../shared/paths.ts';
+import { checkSocketPath, filesOf, type Places } from '../shared/paths.ts';
 
 /** A refusal whose exit code is "no permission". */
 const refused = (message: string): WorkerdError => new WorkerdError('internal', message, { exitCode: 77 });
@@ -35,57 +35,130 @@ const checkOwn = (path: string, stat: Stats): void => {
   }
 };
 
-/** Nobody else may be able to swap what we go through. */
-const checkAncestors = (path: string): void => {
-  for (let parent = dirname(path); ; parent = dirname(parent)) {
-    const stat = statOf(parent);
-    if (stat !== null && !stat.isSymbolicLink()) {
-      if (stat.uid !== 0 && stat.uid !== ownUid()) {
-        throw refused(`${parent} belongs to uid ${stat.uid}, who could replace ${path}. Choose another --home`);
-      }
-      const sticky = (stat.mode & 0o1000) !== 0;
-      if ((stat.mode & 0o022) !== 0 && !sticky) {
-        throw refused(`${parent} can be written by others, who could replace ${path}. Choose another --home`);
-      }
-    }
-    if (parent === dirname(parent)) return;
+const isOurs = ({ uid }: Stats): boolean => uid === 0 || uid === ownUid();
+
+/** Nobody else may be able to swap it, or what is in it; with the sticky bit everybody has but his own. */
+const checkSafe = (path: string, stat: Stats, what: string, flag: string): void => {
+  if (!isOurs(stat)) throw refused(`${path} belongs to uid ${stat.uid}, who could replace ${what}. ${flag}`);
+  if (stat.isSymbolicLink()) return;
+  if ((stat.mode & 0o022) !== 0 && (stat.mode & 0o1000) === 0) {
+    throw refused(`${path} can be written by others, who could replace ${what}. ${flag}`);
   }
 };
 
-const makeOwn = (path: string): void => {
-  const before = statOf(path);
-  if (before === null) {
-    try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') throw refused(`cannot make ${path}: ${message}`);
-      throw new WorkerdError('internal', `cannot make ${path}: ${message}`);
-    }
+const chooseHome = 'Choose another --home';
+const chooseSocket = 'Choose another place with --socket';
+
+/** With every link followed, as far as it is there. */
+const realPath = (path: string): string => {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path === dirname(path) ? path : join(realPath(dirname(path)), basename(path));
   }
-  const stat = before ?? statOf(path);
-  if (stat !== null) checkOwn(path, stat);
-  checkAncestors(path);
 };
 
-/** The socket's own directory, where that is not the home: made where it is missing. */
-export const prepareSocketDirectory = ({ home, socket }: Pick<Places, 'home' | 'socket'>): void => {
+/** The way to it as it is written, and as it is once every link is followed. */
+const checkAncestors = (path: string, flag: string): void => {
+  for (const way of new Set([path, realPath(path)])) {
+    for (let parent = dirname(way); ; parent = dirname(parent)) {
+      const stat = statOf(parent);
+      if (stat !== null) checkSafe(parent, stat, path, flag);
+      if (parent === dirname(parent)) break;
+    }
+  }
+};
+
+/** One after the other: Node's own `recursive` turns for ever where a file system takes no directories (/proc). */
+const make = (path: string, flag: string): void => {
+  if (statOf(path) !== null) return;
+  if (path !== dirname(path)) make(dirname(path), flag);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    const words = `cannot make ${path}: ${message}. ${flag}`;
+    if (['EACCES', 'EPERM', 'EROFS', 'ENOENT'].includes(code ?? '')) throw refused(words);
+    throw new WorkerdError('internal', words);
+  }
+};
+
+/**
+ * The socket's own directory may be shared with others (/run, /tmp): nobody else may be able to put another socket
+ * under our name. A socket that a daemon left there is replaced; anything else is somebody's, and stays.
+ */
+const checkSocketPlace = ({ home, socket }: Pick<Places, 'home' | 'socket'>): void => {
   const directory = dirname(socket);
-  if (directory === home) return;
-  const stat = statOf(directory);
-  if (stat === null) makeOwn(directory);
-  else if (stat.uid !== ownUid() && stat.uid !== 0) {
-    throw refused(`${directory} belongs to uid ${stat.uid}. Choose another place for the socket with --socket`);
+  if (directory !== home) {
+    checkAncestors(directory, chooseSocket);
+    const stat = statOf(directory);
+    if (stat?.isSymbolicLink()) throw refused(`${directory} is a symbolic link; name the real directory with --socket`);
+    if (stat?.isDirectory() === false) throw refused(`${directory} is not a directory. ${chooseSocket}`);
+    if (stat !== null) checkSafe(directory, stat, socket, chooseSocket);
+  }
+  if (statOf(socket)?.isSocket() === false)
+    throw refused(`${socket} is not a socket. Move it away, or choose another place with --socket`);
+};
+
+/** Made where it is missing, or has vanished. */
+export const prepareSocketDirectory = (places: Pick<Places, 'home' | 'socket'>): void => {
+  checkSocketPlace(places);
+  make(dirname(places.socket), chooseSocket);
+};
+
+/** Whatever a daemon finds in its home is a file of its own under one name: never somebody's file that it would change. */
+const checkFiles = (places: Places): void => {
+  for (const path of filesOf(places)) {
+    const stat = statOf(path);
+    if (stat === null) continue;
+    const fault = !stat.isFile()
+      ? 'is not a regular file'
+      : stat.uid !== ownUid()
+        ? `belongs to uid ${stat.uid}, not to uid ${ownUid()}`
+        : stat.nlink > 1
+          ? 'has another name too (a hard link)'
+          : null;
+    if (fault !== null) throw refused(`${path} ${fault}. Move it away, or choose another --home`);
   }
 };
 
-/** Makes the directories with mode 0700; throws a WorkerdError in words. The umask is 077 already. */
+/** As statfs(2) tells them: the lock and the registry's log lie in memory that only one machine sees. */
+const networkFileSystems: Readonly<Record<number, string>> = {
+  26985: 'NFS',
+  20859: 'SMB',
+  4283649346: 'CIFS',
+  4266872130: 'SMB2',
+  1397113167: 'AFS',
+  12805120: 'Ceph',
+};
+
+export const networkFileSystem = (type: number): string | null => networkFileSystems[type] ?? null;
+
+const checkFileSystem = (home: string): void => {
+  const name = networkFileSystem(statfsSync(home).type);
+  if (name === null) return;
+  throw refused(
+    `${home} is on a network file system (${name}), where one daemon cannot lock another out. ${chooseHome}`,
+  );
+};
+
+/** Makes the directories with mode 0700; throws a WorkerdError in words, and has changed nothing. The umask is 077. */
 export const prepareHome = (places: Places): void => {
   checkSocketPath(places.socket);
   checkSocketPath(places.shimSocket);
-  makeOwn(places.home);
-  prepareSocketDirectory(places);
-  for (const directory of [places.logs, places.runs, places.cache]) makeOwn(directory);
+  const directories = [places.home, places.logs, places.runs, places.cache];
+  checkAncestors(places.home, chooseHome);
+  for (const directory of directories) {
+    const stat = statOf(directory);
+    if (stat !== null) checkOwn(directory, stat);
+  }
+  checkFiles(places);
+  checkSocketPlace(places);
+  make(places.home, chooseHome);
+  checkFileSystem(places.home);
+  for (const directory of directories) make(directory, chooseHome);
+  make(dirname(places.socket), chooseSocket);
 };
 
 export interface Lock {

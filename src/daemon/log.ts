@@ -1,5 +1,5 @@
 /** The daemon's own log: JSON lines to stderr (or the file it is pointed at), pretty for people at a terminal. */
-import { renameSync, statSync } from 'node:fs';
+import { constants, openSync, renameSync, statSync, writeSync } from 'node:fs';
 import pino from 'pino';
 import pretty from 'pino-pretty';
 import type { Places } from '../shared/paths.ts';
@@ -12,6 +12,58 @@ export interface LogOptions {
   readonly file: string | null;
 }
 
+const openLog = (file: string): number => {
+  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
+  return openSync(file, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0o600);
+};
+
+/**
+ * Writes at once, and never fails: a full disk, or a reader of stderr that has gone, is no reason for the daemon to end.
+ * What is lost meanwhile is counted, and said once it can be.
+ */
+export class LineSink {
+  readonly #descriptor: number;
+  readonly #write: typeof writeSync;
+  #lost = 0;
+  /** The last line was written in part. */
+  #torn = false;
+
+  constructor(descriptor: number, write: typeof writeSync = writeSync) {
+    this.#descriptor = descriptor;
+    this.#write = write;
+  }
+
+  write(line: string): void {
+    if (this.#lost > 0) {
+      const said = JSON.stringify({
+        level: 'warn',
+        time: new Date().toISOString(),
+        lines: this.#lost,
+        msg: 'lines of this log could not be written',
+      });
+      if (!this.#put(`${this.#torn ? '\n' : ''}${said}\n`)) {
+        this.#lost += 1;
+        return;
+      }
+      this.#lost = 0;
+    }
+    if (!this.#put(line)) this.#lost += 1;
+  }
+
+  #put(text: string): boolean {
+    const bytes = Buffer.from(text);
+    let written = 0;
+    try {
+      while (written < bytes.length) written += this.#write(this.#descriptor, bytes, written);
+      this.#torn = false;
+      return true;
+    } catch {
+      this.#torn ||= written > 0;
+      return false;
+    }
+  }
+}
+
 export const createLog = ({ level, terminal, file }: LogOptions): Logger => {
   const options: pino.LoggerOptions = {
     level,
@@ -22,7 +74,7 @@ export const createLog = ({ level, terminal, file }: LogOptions): Logger => {
   // In this process and synchronously: a line that explains a crash must not be lost with it.
   const stream = terminal
     ? pretty({ destination: 2, sync: true, translateTime: 'SYS:HH:MM:ss.l' })
-    : pino.destination({ dest: file ?? 2, sync: true, mode: 0o600 });
+    : new LineSink(file === null ? 2 : openLog(file));
   return pino(options, stream);
 };
 

@@ -3,8 +3,10 @@
  * the environment, installs signal handlers and decides the exit code.
  */
 import { closeSync, readFileSync, writeSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { underCoreLimit, withoutCoreDumps } from '../shared/core-limit.ts';
 import { closeInherited } from '../shared/descriptors.ts';
 import { WorkerdError } from '../shared/errors.ts';
 import { armFailpoints, failpointVariable } from '../shared/failpoints.ts';
@@ -33,6 +35,7 @@ interface StartFlags {
   readonly readyFd?: number;
   readonly externalShim?: boolean;
   readonly openFiles?: number;
+  readonly coreLimit?: string;
   readonly logLevel: string;
 }
 
@@ -97,6 +100,7 @@ const run = async (argv: readonly string[]): Promise<number> => {
     .option('--external-shim', 'the shim is started and stopped by somebody else (workerd shim)')
     .option('--open-files <n>', "soft limit of open files for workers (default: the caller's)", wholeNumber)
     .option('--log-level <level>', 'debug, info, warn or error', process.env['WORKERD_LOG'] ?? 'info')
+    .addOption(program.createOption('--core-limit <bytes>').hideHelp())
     .addOption(program.createOption('--background').hideHelp())
     .addOption(program.createOption('--ready-fd <fd>').argParser(wholeNumber).hideHelp())
     .addHelpText('after', help.start)
@@ -195,6 +199,8 @@ const serve = async (places: Places, flags: StartFlags, version: string): Promis
   try {
     armFailpoints(process.env[failpointVariable]);
     prepareHome(places);
+    // Its directory is made here, under our umask: a host would make it under its worker's.
+    enableCompileCache(places.cache);
     const lock = await takeLock(places);
     if (lock === null) {
       if (flags.background === true) tellStarter(flags.readyFd, { running: true });
@@ -204,7 +210,8 @@ const serve = async (places: Places, flags: StartFlags, version: string): Promis
     return await live(places, flags, version, callersUmask, lock);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    if (flags.readyFd !== undefined) tellStarter(flags.readyFd, { error: message });
+    const details = error instanceof WorkerdError ? { exitCode: error.exitCode } : {};
+    tellStarter(flags.readyFd, { error: message, ...details });
     throw error;
   }
 };
@@ -240,6 +247,7 @@ const live = async (
   const log = createLog({ level: flags.logLevel, terminal, file: background ? places.daemonLog : null });
   const openFiles = flags.openFiles ?? callersOpenFilesLimit(process.ppid);
   const serviceManager = connectServiceManager(process.env, log);
+  const coreLimit = flags.coreLimit ?? withoutCoreDumps();
   process.chdir('/');
   const daemon = new Daemon({
     places,
@@ -251,6 +259,7 @@ const live = async (
     env: process.env,
     callersUmask,
     openFiles,
+    shimWrapper: underCoreLimit(coreLimit),
     node: [process.execPath, '--disable-sigusr1'],
     programs,
   });
@@ -260,7 +269,7 @@ const live = async (
     process.exit(125);
   });
   const ending = await daemon.run(() => tellStarter(flags.readyFd, { ready: true, pid: process.pid }));
-  if (ending === 'restart') replaceMyself(openFiles, callersUmask);
+  if (ending === 'restart') replaceMyself({ '--open-files': openFiles, '--core-limit': coreLimit }, callersUmask);
   return 0;
 };
 
@@ -291,11 +300,13 @@ const installSignals = (daemon: Daemon, terminal: boolean, log: Logger): void =>
 };
 
 /** The same process, with the program that is on disk now: the pid that a service manager knows stays. */
-const replaceMyself = (openFiles: number | null, callersUmask: number): void => {
+const replaceMyself = (limits: Readonly<Record<string, string | number | null>>, callersUmask: number): void => {
   const args = process.argv
     .slice(2)
     .filter((word, index, all) => word !== '--ready-fd' && all[index - 1] !== '--ready-fd');
-  if (openFiles !== null && !args.includes('--open-files')) args.push('--open-files', String(openFiles));
+  for (const [flag, value] of Object.entries(limits)) {
+    if (value !== null && !args.includes(flag)) args.push(flag, String(value));
+  }
   // execve() is marked experimental and would say so on stderr.
   process.removeAllListeners('warning');
   process.umask(callersUmask);

@@ -5,10 +5,10 @@
  */
 import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import { isPrivate } from '../shared/environment.ts';
+import { readBootId } from '../shared/since-boot.ts';
 import type { Identity, KnownLeftover } from './core/model.ts';
 import type { Look, ProcessMark, ProcessTable, SweepTarget } from './ports.ts';
 import { runMarker } from './shim/protocol.ts';
-import { readBootId } from './system.ts';
 
 /** The fields of /proc/PID/stat that are looked at (proc_pid_stat(5)). */
 export interface ProcessStat {

@@ -4,6 +4,7 @@
  */
 import { WorkerdError } from '../shared/errors.ts';
 import { handoverMs, isHandingOver, readHandover, startTimeOf, writeHandover } from '../shared/handover.ts';
+import { sinceBoot } from '../shared/since-boot.ts';
 import type { Admission } from './admission.ts';
 import type { Logger } from './ports.ts';
 import { type BuildCheck, checkBuild } from './self-check.ts';
@@ -35,9 +36,10 @@ export class Replacement {
   begin(): void {
     const { admission, waiters, places } = this.#options;
     const { pid } = process;
-    const now = Date.now();
+    const fromMono = sinceBoot();
     // First: where it cannot be written, nothing has changed.
-    writeHandover(places.socket, { pid, startTime: startTimeOf(pid) ?? 0, at: now, untilAt: now + handoverMs });
+    const startTime = startTimeOf(pid) ?? 0;
+    writeHandover(places.socket, { pid, startTime, fromMono, untilMono: fromMono + handoverMs });
     admission.close(() => beingReplaced('the daemon is being replaced; ask again'));
     waiters.interrupt(() => beingReplaced('the daemon is being replaced; what was asked for goes on'));
   }
@@ -70,7 +72,7 @@ export const replacedBy = (socket: string): 'us' | 'another' | null => {
 };
 
 /** The next daemon listens, since that moment and no earlier: by it clients tell which of both they had reached. */
-export const endHandover = (socket: string, untilAt: number): void => {
+export const endHandover = (socket: string, untilMono: number): void => {
   const handover = readHandover(socket);
-  if (handover !== null && handover.untilAt > untilAt) writeHandover(socket, { ...handover, untilAt });
+  if (handover !== null && handover.untilMono > untilMono) writeHandover(socket, { ...handover, untilMono });
 };

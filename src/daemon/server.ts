@@ -3,7 +3,7 @@
  * gives every connection a peer, a gate and bounds. Unlinks it only while it is still its own.
  */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, type FSWatcher, lstatSync, renameSync, rmSync, unlinkSync, watch } from 'node:fs';
+import { type FSWatcher, lstatSync, renameSync, rmSync, unlinkSync, watch } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { Budget } from '../shared/budget.ts';
@@ -13,6 +13,7 @@ import { limits } from '../shared/limits.ts';
 import { temporarySocketPath } from '../shared/paths.ts';
 import { Peer } from '../shared/peer.ts';
 import { errorResponse } from '../shared/rpc-errors.ts';
+import type { DescriptorRoom } from './descriptor-room.ts';
 import type { Connection } from './handlers.ts';
 import type { Logger } from './ports.ts';
 
@@ -21,6 +22,7 @@ export interface ListenerOptions {
   /** Makes the directory of the socket where it has vanished. */
   readonly prepareDirectory: () => void;
   readonly gate: Gate<Connection>;
+  readonly room: DescriptorRoom;
   readonly log: Logger;
   readonly onGone: (connection: Connection) => void;
 }
@@ -39,6 +41,12 @@ const maxLoggedPerSecond = 10;
 interface SocketFile {
   readonly dev: number;
   readonly ino: number;
+}
+
+interface Refusal {
+  readonly log: string;
+  readonly message: string;
+  readonly data: Readonly<Record<string, string | number>>;
 }
 
 export class Listener {
@@ -92,14 +100,18 @@ export class Listener {
     const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ path: temporary, backlog }, () => {
-        server.off('error', reject);
-        resolve();
-      });
+      // A socket is made, within this call, with every bit that the umask leaves: 0600 from its first moment.
+      const before = process.umask(0o177);
+      try {
+        server.listen({ path: temporary, backlog }, () => {
+          server.off('error', reject);
+          resolve();
+        });
+      } finally {
+        process.umask(before);
+      }
     });
     server.on('error', (error) => log.error({ error: error.message }, 'the socket failed'));
-    // Made with every bit that the umask leaves; nobody knows the temporary name.
-    chmodSync(temporary, 0o600);
     renameSync(temporary, path);
     const { dev, ino } = lstatSync(path);
     const former = this.#server;
@@ -185,20 +197,15 @@ export class Listener {
   }
 
   /** In words, to a client that has time to read them; what it sends is read and not looked at. */
-  #refuse(socket: Socket): void {
-    const limit = 'maxConnections';
-    this.#limitReached('too many connections; refused one', { limit: limits[limit] });
+  #refuse(socket: Socket, { log, message, data }: Refusal): void {
+    this.#limitReached(log, data);
     socket.on('error', () => {});
-    if (this.#closed || this.#refused.size >= maxRefusals) {
+    if (this.#closed || this.#refused.size >= maxRefusals || this.#options.room.isGone(socket)) {
       socket.destroy();
       return;
     }
     this.#refused.add(socket);
-    const { rpcCode, message, data } = new WorkerdError(
-      'limit.exceeded',
-      `the daemon serves at most ${limits[limit]} connections, and has them; try again later`,
-      { limit },
-    );
+    const error = new WorkerdError('limit.exceeded', message, data);
     const timer = setTimeout(() => socket.destroy(), refusalMs);
     socket.once('close', () => {
       clearTimeout(timer);
@@ -207,14 +214,35 @@ export class Listener {
     socket.resume();
     // It has read why once it closes its side, too.
     socket.once('end', () => socket.destroy());
-    socket.end(`${JSON.stringify(errorResponse(null, rpcCode, message, data))}\n`);
+    socket.end(`${JSON.stringify(errorResponse(null, error.rpcCode, error.message, error.data))}\n`);
+  }
+
+  /** Why one more cannot be served; `null`: it can. Counted until the descriptor is free, not until the last answer. */
+  #refusal(socket: Socket): Refusal | null {
+    const { maxConnections } = limits;
+    if (this.#sockets.size >= maxConnections) {
+      return {
+        log: 'too many connections; refused one',
+        message: `the daemon serves at most ${maxConnections} connections, and has them; try again later`,
+        data: { limit: 'maxConnections' },
+      };
+    }
+    const { room } = this.#options;
+    if (!room.isScarce(socket)) return null;
+    return {
+      log: 'no descriptors are left for one more connection; refused it',
+      message:
+        `the daemon may open ${room.limit} files, and keeps the last for its own work; ` +
+        'try again later, or start it with a higher limit of open files (ulimit -n)',
+      data: { limit: 'openFiles', openFiles: room.limit },
+    };
   }
 
   #accept(socket: Socket): void {
     const { gate, log, onGone } = this.#options;
-    // Counted until the descriptor is free, not until the last answer was made.
-    if (this.#sockets.size >= limits.maxConnections) {
-      this.#refuse(socket);
+    const refusal = this.#refusal(socket);
+    if (refusal !== null) {
+      this.#refuse(socket, refusal);
       return;
     }
     this.#sockets.add(socket);

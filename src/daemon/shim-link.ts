@@ -12,6 +12,7 @@ import { WorkerdError } from '../shared/errors.ts';
 import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
 import type { Places } from '../shared/paths.ts';
 import { Peer } from '../shared/peer.ts';
+import type { Identity } from './core/model.ts';
 import type { Clock, Logger, ProcessTable, Shim, ShimListener, Store } from './ports.ts';
 import {
   type Fact,
@@ -253,11 +254,11 @@ export class ShimLink implements Shim {
   }
 
   async #spawn(command: readonly string[]): Promise<void> {
-    const { env, log } = this.#options;
+    const { env, log, processes } = this.#options;
     // Forked twice: the shell is gone at once, the shim is nobody's child and in a session of its own.
     const child = spawn(
       '/bin/sh',
-      ['-c', '"$@" </dev/null >/dev/null 2>>"$0" &', this.#options.places.shimLog, ...command],
+      ['-c', '"$@" </dev/null >/dev/null 2>>"$0" & echo "$!" >&3', this.#options.places.shimLog, ...command],
       {
         cwd: '/',
         env: { ...env },
@@ -265,10 +266,16 @@ export class ShimLink implements Shim {
         stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
       },
     );
-    const failed = await readyLine(child.stdio[3] as Readable, child);
+    let started: Identity | null = null;
+    const failed = await readyLine(child.stdio[3] as Readable, child, (pid) => {
+      const startTime = processes.startTimeOf(pid);
+      if (typeof startTime === 'number') started = { pid, startTime };
+    });
     if (failed !== null) {
       log.error({ why: failed }, 'the shim did not start');
       this.#options.listener.notReached(`it did not start: ${failed}`);
+      // It holds nothing yet. Without processes to be had Node's own start stands still for ever.
+      if (started !== null) processes.signal(started, 'SIGKILL');
       await this.#pause();
     }
   }
@@ -285,8 +292,8 @@ export class ShimLink implements Shim {
   }
 }
 
-/** Waits for the shim's one line on its ready descriptor; says what went wrong, or `null`. */
-const readyLine = (pipe: Readable, child: NodeJS.EventEmitter): Promise<string | null> =>
+/** Waits for the shim's line on its ready descriptor; before it comes its pid. Says what went wrong, or `null`. */
+const readyLine = (pipe: Readable, child: NodeJS.EventEmitter, onPid: (pid: number) => void): Promise<string | null> =>
   new Promise((resolve) => {
     let text = '';
     const timer = setTimeout(() => done(`it did not say that it is ready within ${startMs} ms`), startMs);
@@ -297,8 +304,12 @@ const readyLine = (pipe: Readable, child: NodeJS.EventEmitter): Promise<string |
     };
     pipe.setEncoding('utf8');
     pipe.on('data', (chunk: string) => {
-      text += chunk;
-      if (text.includes('\n')) done(null);
+      const lines = `${text}${chunk}`.split('\n');
+      text = lines.pop() ?? '';
+      for (const line of lines) {
+        if (/^\d+$/.test(line)) onPid(Number(line));
+        else if (line !== '') done(null);
+      }
     });
     pipe.on('end', () => done('it ended before it was ready; see shim.log'));
     pipe.on('error', (error) => done(error.message));

@@ -8,7 +8,7 @@ export interface PolicyColumn {
   readonly reason: string | null;
   readonly restarts: number;
   readonly shortRuns: number;
-  readonly backoff: Omit<Backoff, 'untilMono'> | null;
+  readonly backoff: Backoff | null;
 }
 /** Column `intent`. */
 export interface IntentColumn {
@@ -40,8 +40,7 @@ export const workerOfRow = (row: Readonly<Record<string, unknown>>, run: Run | n
     reason: policy.reason,
     restarts: policy.restarts,
     shortRuns: policy.shortRuns,
-    // A deadline of another life: due again from the wall clock, by whoever loads it.
-    backoff: policy.backoff === null ? null : { ...policy.backoff, untilMono: Number.NEGATIVE_INFINITY },
+    backoff: policy.backoff,
     leftovers: [],
   };
 };

@@ -32,6 +32,8 @@ const openSound = (path: string): DatabaseSync => {
   versionOf(db);
   try {
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;');
+    // Values of environments: none in a temporary file elsewhere, and none left in the file once they are deleted.
+    db.exec('PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON;');
     const { quick_check: said } = db.prepare('PRAGMA quick_check(1)').get() ?? {};
     if (said !== 'ok') throw new Damage(`the registry ${path} is damaged: ${String(said)}`);
     migrate(db);
@@ -143,8 +145,7 @@ export class SqliteStore implements Store {
       reason: worker.reason,
       restarts: worker.restarts,
       shortRuns: worker.shortRuns,
-      backoff:
-        backoff === null ? null : { untilAt: backoff.untilAt, afterLoss: backoff.afterLoss, counted: backoff.counted },
+      backoff,
     };
     const intent: IntentColumn = {
       intent: worker.intent,

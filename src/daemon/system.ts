@@ -1,7 +1,7 @@
 /** The real clock, and small facts about this machine and this process. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { performance } from 'node:perf_hooks';
+import { sinceBoot } from '../shared/since-boot.ts';
 import type { Clock } from './ports.ts';
 
 /** setTimeout takes no more; a longer deadline is reached in steps. */
@@ -9,15 +9,15 @@ const longestTimerMs = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  mono: () => performance.now(),
+  mono: sinceBoot,
   at(mono, callback) {
     let timer: NodeJS.Timeout;
     const arm = () => {
-      const left = mono - performance.now();
+      const left = mono - sinceBoot();
       timer = setTimeout(
         () => {
           // Timers may fire a little early; a deadline never does.
-          if (performance.now() < mono) arm();
+          if (sinceBoot() < mono) arm();
           else callback();
         },
         Math.min(longestTimerMs, Math.max(0, Math.ceil(left))),
@@ -29,15 +29,6 @@ export const systemClock: Clock = {
 };
 
 export const nonce = (bytes: number): string => randomBytes(bytes).toString('hex');
-
-/** Changes with every boot; without one (no Linux) every start counts as the same boot. */
-export const readBootId = (): string => {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    return 'unknown';
-  }
-};
 
 /**
  * The soft limit of open files of whoever started us. Node raises its own to the hard limit at start, and would hand

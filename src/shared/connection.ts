@@ -9,6 +9,7 @@ import type { EventStream } from './event-stream.ts';
 import { isHandingOver, readHandover } from './handover.ts';
 import { connectionLost, Peer } from './peer.ts';
 import type { WorkerEvent } from './protocol.ts';
+import { sinceBoot } from './since-boot.ts';
 
 const protocolVersion = 1;
 const answerWithinMs = 5000;
@@ -59,7 +60,7 @@ export const openSocket = async (path: string, signal: AbortSignal | undefined):
  */
 const mayBeReplaced = (path: string): boolean => {
   if (isHandingOver(path) !== null) return true;
-  const sinceMs = Date.now() - (readHandover(path)?.untilAt ?? 0);
+  const sinceMs = sinceBoot() - (readHandover(path)?.untilMono ?? Number.NEGATIVE_INFINITY);
   return sinceMs >= 0 && sinceMs < 1000;
 };
 
@@ -99,7 +100,7 @@ export interface Greeting {
 
 export class Connection {
   readonly #path: string;
-  readonly #openedAt = Date.now();
+  readonly #openedMono = sinceBoot();
   readonly #peer: Peer;
   /** Settles with the answer to `hello`, which travels with the first request in one write. */
   readonly greeted: Promise<void>;
@@ -198,7 +199,7 @@ export class Connection {
    * replacement had begun: the daemon that goes still listens until everything else is answered.
    */
   get wasReplaced(): boolean {
-    return (readHandover(this.#path)?.untilAt ?? 0) > this.#openedAt;
+    return (readHandover(this.#path)?.untilMono ?? Number.NEGATIVE_INFINITY) > this.#openedMono;
   }
 
   close(why: string): void {

@@ -3,17 +3,17 @@
  * lock, and whoever would start another daemon, or give up, is told to wait. It stays afterwards: a client whose
  * connection ended by a replacement knows by it that what was not answered was not done.
  */
-import type { BigIntStats } from 'node:fs';
+import { readBootId, sinceBoot } from './since-boot.ts';
 
 export interface Handover {
   /** The daemon's, which it keeps. */
   readonly pid: number;
   /** Of that process, in clock ticks since boot: a pid alone is not proof. */
   readonly startTime: number;
-  /** When it began; milliseconds since the epoch. */
-  readonly at: number;
+  /** When it began; milliseconds since boot, as clocks are set now and then. */
+  readonly fromMono: number;
   /** Until when it may take; past once the next daemon listens. */
-  readonly untilAt: number;
+  readonly untilMono: number;
 }
 
 /** A start takes a fraction of a second, on a busy machine a few. */
@@ -24,24 +24,34 @@ export const handoverPath = (socket: string): string => `${socket}.handover`;
 // Loaded where a connection failed: most calls never come here.
 const fs = () => process.getBuiltinModule('node:fs');
 
-/** Whole or not at all: clients read it at any moment. */
+/** Whole or not at all: clients read it at any moment. Never through a link that somebody put there. */
 export const writeHandover = (socket: string, handover: Handover): void => {
-  const { renameSync, writeFileSync } = fs();
+  const { renameSync, rmSync, writeFileSync } = fs();
   const path = handoverPath(socket);
   const next = `${path}.${process.pid}`;
-  writeFileSync(next, `${JSON.stringify(handover)}\n`, { mode: 0o600 });
+  const { fromMono, untilMono } = handover;
+  const epoch = Date.now() - sinceBoot();
+  // The last two are what clients of earlier builds read.
+  const [at, untilAt] = [Math.floor(epoch + fromMono), Math.floor(epoch + untilMono)];
+  rmSync(next, { force: true });
+  writeFileSync(next, `${JSON.stringify({ ...handover, boot: readBootId(), at, untilAt })}\n`, {
+    mode: 0o600,
+    flag: 'wx',
+  });
   renameSync(next, path);
 };
 
+/** `null` also for one of another boot, and for one that whoever may write there has planted. */
 export const readHandover = (socket: string): Handover | null => {
   try {
     const { lstatSync, readFileSync } = fs();
     const path = handoverPath(socket);
-    const own: BigIntStats = lstatSync(path, { bigint: true });
-    const read = JSON.parse(readFileSync(path, 'utf8')) as Partial<Record<keyof Handover, unknown>>;
-    const { pid, startTime, at, untilAt } = read;
-    if (!own.isFile() || ![pid, startTime, at, untilAt].every(Number.isSafeInteger)) return null;
-    return { pid, startTime, at, untilAt } as Handover;
+    const note = lstatSync(path);
+    if (!note.isFile() || ![process.geteuid?.(), 0].includes(note.uid)) return null;
+    const read = JSON.parse(readFileSync(path, 'utf8')) as Partial<Record<keyof Handover | 'boot', unknown>>;
+    const { pid, startTime, fromMono, untilMono, boot } = read;
+    if (boot !== readBootId() || ![pid, startTime, fromMono, untilMono].every(Number.isFinite)) return null;
+    return { pid, startTime, fromMono, untilMono } as Handover;
   } catch {
     return null;
   }
@@ -60,6 +70,6 @@ export const startTimeOf = (pid: number): number | null => {
 /** A daemon is being replaced at this moment, by the process that it is itself. */
 export const isHandingOver = (socket: string): Handover | null => {
   const handover = readHandover(socket);
-  if (handover === null || Date.now() > handover.untilAt || handover.at > Date.now()) return null;
+  if (handover === null || sinceBoot() > handover.untilMono) return null;
   return startTimeOf(handover.pid) === handover.startTime ? handover : null;
 };

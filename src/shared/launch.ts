@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { closeInherited } from './descriptors.ts';
-import { isPrivate, isSteering } from './environment.ts';
+import { isClean } from './environment.ts';
 import { failpointVariable } from './failpoints.ts';
 import type { Places } from './paths.ts';
 
@@ -20,7 +20,8 @@ export type Readiness =
   | { readonly kind: 'ready'; readonly pid: number }
   /** Another daemon holds the home. */
   | { readonly kind: 'running' }
-  | { readonly kind: 'failed'; readonly why: string };
+  /** `exitCode`: what the refusal it gave means, where it gave one. */
+  | { readonly kind: 'failed'; readonly why: string; readonly exitCode?: number };
 
 /**
  * It lives for months: V8 by itself lets the young generation grow to some 100 MB, and keeps it, and starts a helper
@@ -30,14 +31,15 @@ const memoryFlags = ['--max-semi-space-size=2', '--v8-pool-size=1'];
 /** A first start makes directories and a database; on a busy machine that takes its time. */
 const readyWithinMs = 20_000;
 
-/** A worker may call us: with its marker the daemon would be taken for a part of it. Log level and faults are its own. */
+/** The log level and the faults of a test are its own. */
 const ownVariables: readonly string[] = ['WORKERD_LOG', failpointVariable];
-const isForTheDaemon = (key: string): boolean => !isSteering(key) && (!isPrivate(key) || ownVariables.includes(key));
 
+/** Nothing else of whoever happens to start it: a marker would make it part of a worker, a secret would stay for months. */
 const cleanEnvironment = (env: LaunchOptions['env']): Record<string, string> =>
   Object.fromEntries(
     Object.entries(env).filter(
-      (entry): entry is [string, string] => entry[1] !== undefined && isForTheDaemon(entry[0]),
+      (entry): entry is [string, string] =>
+        entry[1] !== undefined && (isClean(entry[0]) || ownVariables.includes(entry[0])),
     ),
   );
 
@@ -91,12 +93,25 @@ export const launchDaemon = async ({ places, program, env, signal }: LaunchOptio
   }
 };
 
+/** What a failed start adds to an error's details. */
+export const detailsOf = ({ exitCode }: { readonly exitCode?: number }): Readonly<Record<string, unknown>> =>
+  exitCode === undefined ? {} : { exitCode };
+
 const readReadiness = (line: string): Readiness => {
   try {
-    const said = JSON.parse(line) as { ready?: unknown; pid?: unknown; running?: unknown; error?: unknown };
+    const said = JSON.parse(line) as {
+      ready?: unknown;
+      pid?: unknown;
+      running?: unknown;
+      error?: unknown;
+      exitCode?: unknown;
+    };
     if (said.ready === true && typeof said.pid === 'number') return { kind: 'ready', pid: said.pid };
     if (said.running === true) return { kind: 'running' };
-    if (typeof said.error === 'string') return { kind: 'failed', why: said.error };
+    if (typeof said.error === 'string') {
+      const { exitCode } = said;
+      return { kind: 'failed', why: said.error, ...(typeof exitCode === 'number' ? { exitCode } : {}) };
+    }
   } catch {
     // Said below.
   }

@@ -167,6 +167,8 @@ export interface IndexEnd {
   readonly base: number;
   /** Offset in the run's output up to which the index accounts for the log. */
   readonly offset: number;
+  /** Of the newest line; 0: there is none. */
+  readonly at: number;
   /** Bytes of whole lines. */
   readonly idxBytes: number;
 }
@@ -183,7 +185,7 @@ export const indexEnd = (idx: number): IndexEnd => {
     else if (entry.mark === marks.o || entry.mark === marks.e) offset += entry.value;
     position = entry.next;
   }
-  return { base: segmentBase(idx), offset, idxBytes: point.idxOffset + position };
+  return { base: segmentBase(idx), offset, at: entry.at, idxBytes: point.idxOffset + position };
 };
 
 /** A segment opened for reading: it can be read to its end, whatever becomes of its name. */

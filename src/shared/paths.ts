@@ -64,6 +64,13 @@ const placesIn = (home: string, socket: string): Places => ({
   serviceMark: join(home, 'service'),
 });
 
+/** All files that daemon and shim keep in the home, under the names they have at rest. */
+export const filesOf = ({ home, registry, lock, daemonLog, shimLog, shimToken, serviceMark }: Places) => {
+  const databases = [registry, lock].flatMap((path) => ['', '-wal', '-shm', '-journal'].map((end) => `${path}${end}`));
+  const facts = ['shim.facts', 'shim.seq'].map((name) => join(home, name));
+  return [...databases, daemonLog, `${daemonLog}.1`, shimLog, shimToken, serviceMark, ...facts];
+};
+
 const defaultHome = (env: PlacesInput['env'], uid: number): string => {
   if (uid === 0) return '/var/lib/workerd';
   const state = env['XDG_STATE_HOME'];

@@ -291,7 +291,7 @@ export class Peer<S = undefined> {
     // Not about one request: it is why the far end is about to close.
     if (id === null && typeof error?.message === 'string') {
       this.#farewell = error.message;
-      this.#isTurnedAway = error.data?.limit === 'maxConnections';
+      this.#isTurnedAway = ['maxConnections', 'openFiles'].includes(String(error.data?.limit));
     } else this.#client.receive(value as JSONRPCResponse);
     return true;
   }

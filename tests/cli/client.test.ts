@@ -6,6 +6,7 @@ import { connect } from '../../src/shared/client.ts';
 import { WorkerdError } from '../../src/shared/errors.ts';
 import { startTimeOf, writeHandover } from '../../src/shared/handover.ts';
 import type { WorkerEvent } from '../../src/shared/protocol.ts';
+import { sinceBoot } from '../../src/shared/since-boot.ts';
 import { cli } from './cli.ts';
 import { makeHome, startFakeDaemon } from './fake-daemon.ts';
 import { makeView } from './views.ts';
@@ -118,7 +119,8 @@ describe('starting the daemon', () => {
       NODE_PATH: '/x',
       WORKERD_RUN: 'r',
       NOTIFY_SOCKET: '/n',
-      KEPT: '1',
+      SECRET: 'of whoever called',
+      TZ: 'Etc/UTC',
     };
     const { code, out, err } = await cli(['start', 'web', '--home', place], { daemonProgram, env });
     expect({ code, out }).toEqual({ code: 0, out: 'web\n' });
@@ -137,8 +139,8 @@ describe('starting the daemon', () => {
     // What whoever called us had set, not what Node raised it to.
     expect(argv.slice(8)).toEqual(['--open-files', expect.stringMatching(/^\d+$/)]);
     expect(cwd).toBe('/');
-    expect(given).toContain('KEPT');
-    for (const name of ['NODE_OPTIONS', 'LD_PRELOAD', 'NODE_PATH', 'WORKERD_RUN', 'NOTIFY_SOCKET'])
+    expect(given).toContain('TZ');
+    for (const name of ['SECRET', 'NODE_OPTIONS', 'LD_PRELOAD', 'NODE_PATH', 'WORKERD_RUN', 'NOTIFY_SOCKET'])
       expect(given).not.toContain(name);
   });
 
@@ -255,8 +257,9 @@ describe('the client', () => {
     const place = home();
     const path = join(place, 'workerd.sock');
     // Not there when it is looked for, and the note of the replacement says already that it is over.
-    const now = Date.now();
-    writeHandover(path, { pid: process.pid, startTime: startTimeOf(process.pid) ?? 0, at: now - 200, untilAt: now });
+    const now = sinceBoot();
+    const us = { pid: process.pid, startTime: startTimeOf(process.pid) ?? 0 };
+    writeHandover(path, { ...us, fromMono: now - 200, untilMono: now });
     const connecting = connect({ home: place });
     const server = createServer((socket) => cleanUp.push(() => socket.destroy()));
     setTimeout(() => void listen(server, path), 100);
@@ -264,7 +267,7 @@ describe('the client', () => {
     cleanUp.push(() => client.close());
     // Long over, it is as without it.
     const other = home();
-    writeHandover(join(other, 'workerd.sock'), { pid: process.pid, startTime: 0, at: now - 9000, untilAt: now - 8000 });
+    writeHandover(join(other, 'workerd.sock'), { ...us, fromMono: now - 9000, untilMono: now - 8000 });
     await expect(connect({ home: other })).rejects.toThrow('no socket');
   });
 
@@ -283,8 +286,8 @@ describe('the client', () => {
       return daemon;
     };
     const note = (socket: string, from: number, to: number) => {
-      const [at, untilAt] = [Date.now() + from, Date.now() + to];
-      writeHandover(socket, { pid: process.pid, startTime: startTimeOf(process.pid) ?? 0, at, untilAt });
+      const [fromMono, untilMono] = [sinceBoot() + from, sinceBoot() + to];
+      writeHandover(socket, { pid: process.pid, startTime: startTimeOf(process.pid) ?? 0, fromMono, untilMono });
     };
 
     test('is asked again of the next daemon by who had reached one that was on its way out', async () => {

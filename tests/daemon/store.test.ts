@@ -80,11 +80,10 @@ describe('round trip', () => {
     expect(reopen().load().workers).toEqual([whole, fakeWorker()]);
   });
 
-  it('a restart that waits comes back with its wall-clock time; its deadline was of another life and is due', () => {
+  it('a restart that waits comes back with its time by both clocks', () => {
     const backoff = { untilAt: at + 5000, untilMono: 777, afterLoss: true, counted: true };
     store.commit(changes({ workers: [fakeWorker({ backoff })] }));
-    const [read] = reopen().load().workers;
-    expect(read?.backoff).toEqual({ ...backoff, untilMono: Number.NEGATIVE_INFINITY });
+    expect(reopen().load().workers[0]?.backoff).toEqual(backoff);
   });
 
   it('leftovers are known by looking, not from the registry', () => {

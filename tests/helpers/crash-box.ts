@@ -31,10 +31,17 @@ export const startTimeOf = (pid: number): string | null => {
 export class CrashBox extends Sandbox {
   readonly #daemons = new Set<ChildProcess>();
   #extra: readonly string[] = [];
+  #wrapper: readonly string[] = [];
 
   /** More arguments of `workerd start`, such as `--socket`. */
   with(...args: readonly string[]): this {
     this.#extra = args;
+    return this;
+  }
+
+  /** The daemon is executed by this: `prlimit …`, `setpriv …`, `nice …`; what replaces itself by it keeps the pid. */
+  under(...wrapper: readonly string[]): this {
+    this.#wrapper = wrapper;
     return this;
   }
 
@@ -46,8 +53,17 @@ export class CrashBox extends Sandbox {
   launch(failpoints = ''): Daemon & { readonly ready: Promise<void> } {
     mkdirSync(this.directory, { recursive: true });
     const log = openSync(this.daemonLog, 'a', 0o600);
-    const argv = ['--disable-sigusr1', join(dist, 'workerd.cjs'), 'start', '--ready-fd', '3', ...this.#extra];
-    const child = spawn(process.execPath, argv, {
+    const [program = '', ...argv] = [
+      ...this.#wrapper,
+      process.execPath,
+      '--disable-sigusr1',
+      join(dist, 'workerd.cjs'),
+      'start',
+      '--ready-fd',
+      '3',
+      ...this.#extra,
+    ];
+    const child = spawn(program, argv, {
       cwd: this.directory,
       env: this.env({ WORKERD_FAILPOINTS: failpoints }),
       stdio: ['ignore', 'ignore', log, 'pipe'],

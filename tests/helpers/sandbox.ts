@@ -59,9 +59,9 @@ export class Sandbox {
   readonly #clients: Client[] = [];
   readonly #children = new Set<ChildProcess>();
 
-  constructor() {
+  constructor(home = 'home') {
     this.directory = realpathSync(mkdtempSync(join(tmpdir(), 'wd-')));
-    this.home = join(this.directory, 'home');
+    this.home = join(this.directory, home);
   }
 
   get socket(): string {

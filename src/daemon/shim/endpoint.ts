@@ -3,7 +3,7 @@
  * once; put back when it vanishes; removed at the end only while it is still ours.
  */
 import { randomBytes } from 'node:crypto';
-import { type BigIntStats, chmodSync, type FSWatcher, lstatSync, renameSync, unlinkSync, watch } from 'node:fs';
+import { type BigIntStats, type FSWatcher, lstatSync, renameSync, unlinkSync, watch } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { checkSocketPath, temporarySocketPath } from '../../shared/paths.ts';
@@ -59,10 +59,15 @@ export class Endpoint {
     const temporary = temporarySocketPath(path, randomBytes(6).toString('hex'));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ path: temporary, backlog: 4096 }, resolve);
+      // A socket is made, within this call, with every bit that the umask leaves: 0600 from its first moment.
+      const before = process.umask(0o177);
+      try {
+        server.listen({ path: temporary, backlog: 4096 }, resolve);
+      } finally {
+        process.umask(before);
+      }
     });
     server.on('error', (error) => log(`the socket failed: ${error.message}`));
-    chmodSync(temporary, 0o600);
     const stat = lstatSync(temporary, { bigint: true });
     renameSync(temporary, path);
     // Connections of the old one live on; closing it removes its temporary name, which is long gone.

@@ -9,6 +9,7 @@ import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, re
 import type { Socket } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { withoutCoreDumps } from '../../shared/core-limit.ts';
 import { closeInherited } from '../../shared/descriptors.ts';
 import { armFailpoints, failpointVariable } from '../../shared/failpoints.ts';
 import { resolvePlaces } from '../../shared/paths.ts';
@@ -19,6 +20,7 @@ import { startTimeOf } from './identity.ts';
 import type { LogTurn } from './protocol.ts';
 import { RunTable } from './runs.ts';
 import { ShimServer } from './server.ts';
+import { setWorkersCoreLimit } from './spawn.ts';
 
 export interface ShimOptions {
   readonly home: string;
@@ -166,6 +168,7 @@ const main = async (script: string): Promise<void> => {
     if (/^(NODE_|LD_|DYLD_|NOTIFY_SOCKET$|LISTEN_|WATCHDOG_)/.test(name)) delete process.env[name];
   }
   closeInherited(readyFd ?? undefined);
+  setWorkersCoreLimit(withoutCoreDumps());
   let shim: RunningShim | null = null;
   let told = false;
   const end = () => {

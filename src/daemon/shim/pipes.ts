@@ -3,7 +3,17 @@
  * never meets a lost one; a writer queues what the pipe has no room for.
  */
 import { execFile } from 'node:child_process';
-import { closeSync, constants, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -63,6 +73,14 @@ export class FifoPool {
 /** Shared by all readers: what is in it is dealt with before the next read. As large as a pipe can be made. */
 const readBuffer = Buffer.allocUnsafeSlow(1024 * 1024);
 
+/** Refuses what somebody put under the name in its place. */
+const openFifo = (path: string, access: number): number => {
+  const descriptor = openSync(path, access | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  if (fstatSync(descriptor).isFIFO()) return descriptor;
+  closeSync(descriptor);
+  throw new Error(`${path} is no FIFO any more`);
+};
+
 export interface FifoReaderOptions {
   readonly path: string;
   /** The bytes are valid during the call only. */
@@ -84,7 +102,7 @@ export class FifoReader {
   constructor(options: FifoReaderOptions) {
     this.#options = options;
     const access = options.keepOpen ? constants.O_RDWR : constants.O_RDONLY;
-    this.#fd = openSync(options.path, access | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+    this.#fd = openFifo(options.path, access);
     this.#socket = new Socket({
       fd: this.#fd,
       readable: true,
@@ -149,7 +167,7 @@ export class FifoWriter {
   #closed = false;
 
   constructor(path: string) {
-    this.#fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+    this.#fd = openFifo(path, constants.O_RDWR);
   }
 
   /** `false`: nobody has read for so long that there is no more room to queue it. */

@@ -15,7 +15,7 @@ import {
   listSegments,
   segmentPaths,
 } from '../../shared/log-file.ts';
-import { endOfEarlier, healHalfRotation, inode, openOwn, remove, sizeOf } from './segment-files.ts';
+import { checkDirectory, endOfEarlier, healHalfRotation, inode, openOwn, remove, sizeOf } from './segment-files.ts';
 
 export interface RotatingLogOptions {
   readonly directory: string;
@@ -37,6 +37,8 @@ interface Opened {
 const lineRoom = 32;
 const lookAgainMs = 1000;
 const retryOpenMs = 250;
+/** The last attempt was a moment ago: not one more failure, or who writes all the time would never be tried again. */
+const notYet = new Error('not tried again yet');
 
 export class RotatingLog {
   readonly #options: RotatingLogOptions;
@@ -60,6 +62,8 @@ export class RotatingLog {
   #dropped = 0;
   #droppedInAll = 0;
   #droppedInStreak = 0;
+  /** The time of the newest index line. */
+  #at = 0;
   #lookedAt = 0;
   #failedOpenAt = 0;
   /** Why it cannot be written, as it was remarked. */
@@ -98,7 +102,7 @@ export class RotatingLog {
       const now = performance.now();
       if (this.#open !== null && now - this.#lookedAt >= lookAgainMs) this.#lookWhetherStillThere(now);
       if (this.#open === null) {
-        if (now - this.#failedOpenAt < retryOpenMs && this.#failing !== null) throw new Error('not tried again yet');
+        if (now - this.#failedOpenAt < retryOpenMs && this.#failing !== null) throw notYet;
         this.#reopen();
         this.#prune();
       }
@@ -109,7 +113,7 @@ export class RotatingLog {
       this.#dropped += lost;
       this.#droppedInAll += lost;
       this.#droppedInStreak += lost;
-      this.#failed(error);
+      if (error !== notYet) this.#failed(error);
     }
   }
 
@@ -152,7 +156,7 @@ export class RotatingLog {
   }
 
   #index(open: Opened, mark: IndexMark, value: number): void {
-    const at = Date.now();
+    const at = this.#now();
     let line = indexLine(at, mark, value);
     if (this.#idxBytes + line.length - this.#checkpointAt >= checkpointBytes) {
       this.#checkpointAt = this.#idxBytes + line.length;
@@ -173,6 +177,12 @@ export class RotatingLog {
     throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
   }
 
+  /** Never back: readers look for a time as in a sorted list, and a clock may be set back under a run. */
+  #now(): number {
+    this.#at = Math.max(this.#at, Date.now());
+    return this.#at;
+  }
+
   #rotate(): void {
     const { directory, generation } = this.#options;
     const numbers = listSegments(directory, generation).map((segment) => segment.number ?? 0);
@@ -189,6 +199,7 @@ export class RotatingLog {
   #reopen(): void {
     this.#closeFiles();
     if (this.#mayCreate) mkdirSync(this.#options.directory, { recursive: true, mode: 0o700 });
+    checkDirectory(this.#options.directory);
     healHalfRotation(this.#options.directory, this.#options.generation);
     const idx = openOwn(this.#idxPath);
     let log: number | null = null;
@@ -201,7 +212,8 @@ export class RotatingLog {
         (end.idxBytes === 0 ? endOfEarlier(this.#options.directory, this.#options.generation) + logBytes : null);
       const offset = known ?? Math.max(end.base + logBytes, end.offset);
       const fits = end.idxBytes > 0 ? end.offset <= offset && end.base + logBytes === offset : offset === logBytes;
-      const now = Date.now();
+      this.#at = Math.max(this.#at, end.at);
+      const now = Math.max(this.#at, Date.now());
       let addition = '';
       if (!fits) {
         // The log was deleted or cut under its index: account for what there is, from a known place.
@@ -211,7 +223,10 @@ export class RotatingLog {
         ftruncateSync(idx, end.idxBytes);
         if (offset > end.offset) addition = indexLine(now, 'o', offset - end.offset);
       }
-      if (addition !== '') writeSync(idx, addition, null, 'latin1');
+      if (addition !== '') {
+        writeSync(idx, addition, null, 'latin1');
+        this.#at = now;
+      }
       log ??= openOwn(this.#logPath);
       this.#open = { log, idx, logIno: inode(log), idxIno: inode(idx) };
       this.#offset = offset;

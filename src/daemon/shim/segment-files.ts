@@ -1,5 +1,5 @@
 /** The files of a run's log, as the writer handles them: opened only where they are ours, healed, dropped. */
-import { closeSync, constants, fstatSync, openSync, renameSync, statSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { hasCode, indexEnd, listSegments, segmentPaths } from '../../shared/log-file.ts';
 
@@ -21,6 +21,11 @@ export const endOfEarlier = (directory: string, generation: number): number => {
   } finally {
     closeSync(idx);
   }
+};
+
+/** Refuses a link under the name of the directory: what is written would land elsewhere. */
+export const checkDirectory = (path: string): void => {
+  if (!lstatSync(path).isDirectory()) throw new Error(`it is not a directory. Move ${path} away`);
 };
 
 /** Refuses what another planted under the name. */

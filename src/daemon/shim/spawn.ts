@@ -7,6 +7,7 @@ import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:chil
 import { accessSync, closeSync, constants, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { getSystemErrorMessage, promisify } from 'node:util';
+import { underCoreLimit } from '../../shared/core-limit.ts';
 import type { SpawnParams } from './protocol.ts';
 
 export interface SpawnFailure {
@@ -36,6 +37,12 @@ export const failureOf = (error: unknown): SpawnFailure => {
     return {
       errno: code,
       message: 'no descriptors are left for its pipes: stop some workers or raise the limit of open files',
+    };
+  }
+  if (code === 'EAGAIN') {
+    return {
+      errno: code,
+      message: 'no more processes can be made: stop some workers or raise the limit (ulimit -u, TasksMax=, pids.max)',
     };
   }
   return { errno: typeof code === 'string' ? code : 'UNKNOWN', message: message ?? String(error) };
@@ -187,6 +194,12 @@ const toUser = ({ uid, gid }: Identity): readonly string[] => [
   '--',
 ];
 
+let workersCoreLimit: string | null = null;
+/** The limit of core dumps that workers get, as the shim's own is none. */
+export const setWorkersCoreLimit = (limit: string | null): void => {
+  workersCoreLimit = limit;
+};
+
 const wrap = (order: SpawnParams, found: Found, identity: Identity | null): Program => {
   const [argv0 = '', ...args] = order.argv;
   const named = found.byOwnName && !argv0.startsWith('-') ? argv0 : found.path;
@@ -194,8 +207,9 @@ const wrap = (order: SpawnParams, found: Found, identity: Identity | null): Prog
   const { openFiles } = order;
   const limited = openFiles !== null && openFiles < softLimit();
   if (limited) argv = [...limiter(openFiles), ...argv];
+  argv = [...underCoreLimit(workersCoreLimit), ...argv];
   if (identity !== null) argv = [tool('setpriv'), ...toUser(identity), ...argv];
-  if (!limited && identity === null) return { file: found.path, argv0, args, identity };
+  if (!limited && workersCoreLimit === null && identity === null) return { file: found.path, argv0, args, identity };
   const [file = '', ...rest] = argv;
   return { file, argv0: file, args: rest, identity };
 };

@@ -1,0 +1,61 @@
+/**
+ * S13: a uid without a passwd entry, HOME unset, missing, or not to be written: what the documentation says, or a
+ * refusal that names the place and the next step.
+ */
+import { chmodSync, chownSync, existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { canRunOurs, otherUid, runAsOther } from '../../helpers/other-user.ts';
+import { dist, Sandbox } from '../../helpers/sandbox.ts';
+
+const cli = join(dist, 'workerctl.cjs');
+
+describe.skipIf(!canRunOurs)('S13: a uid that has no account', () => {
+  const ask = (env: Readonly<Record<string, string>>, ...args: string[]) => {
+    const assignments = Object.entries(env).map(([key, value]) => `${key}=${value}`);
+    return runAsOther(['env', ...assignments, process.execPath, cli, ...args]);
+  };
+
+  test('no HOME at all: refused, with a way out', () => {
+    for (const env of [{}, { HOME: '' }]) {
+      const { status, stderr } = ask(env, 'start', '-n', 'w', '--', 'true');
+      expect([status, stderr]).toEqual([2, expect.stringMatching(/no home directory.*--home or WORKERD_HOME/)]);
+    }
+  });
+
+  test.each(['/nonexistent', '/proc'])('a HOME that cannot be made, %s: refused by name, exit code 77', (home) => {
+    const { status, stderr } = ask({ HOME: home }, 'start', '-n', 'w', '--', 'true');
+    expect([status, stderr]).toEqual([77, expect.stringMatching(/cannot make \/\S+: .*--home/)]);
+  });
+
+  test('with HOME or WORKERD_HOME it works, and the worker is that uid', async () => {
+    await using box = new Sandbox();
+    chmodSync(box.directory, 0o711);
+    for (const variable of ['HOME', 'WORKERD_HOME', 'XDG_STATE_HOME']) {
+      const home = join(box.directory, variable);
+      mkdirSync(home, { mode: 0o700 });
+      chownSync(home, otherUid, otherUid);
+      const env = { [variable]: home };
+      try {
+        expect(ask(env, 'run', '-n', 'w', '--', 'id', '-u')).toMatchObject({ status: 0, stdout: `${otherUid}\n` });
+        const place = { HOME: '.local/state/workerd', WORKERD_HOME: '.', XDG_STATE_HOME: 'workerd' }[variable] ?? '';
+        expect(existsSync(join(home, place, 'registry.db'))).toBe(true);
+        const { stdout } = ask(env, 'rpc', 'status');
+        expect(JSON.parse(stdout)).toMatchObject({ workers: [{ name: 'w', phase: 'exited' }] });
+      } finally {
+        expect(ask(env, 'daemon', 'stop').status).toBe(0);
+      }
+    }
+  });
+});
+
+test('S13: XDG_STATE_HOME that is relative is no place: the default below HOME is taken', async () => {
+  await using box = new Sandbox();
+  const home = join(box.directory, 'user');
+  mkdirSync(home, { mode: 0o700 });
+  const env = { HOME: home, XDG_STATE_HOME: 'relative', WORKERD_HOME: '' };
+  const { stderr } = await box.workerctl(['status', '--no-autostart'], { env });
+  const expected =
+    process.getuid?.() === 0 ? '/run/workerd/workerd.sock' : join(home, '.local/state/workerd/workerd.sock');
+  expect(stderr).toContain(expected);
+});
