@@ -16,10 +16,17 @@ const common = { bundle: true, platform: 'node', target: 'node24', absWorkingDir
 const cjs = { ...common, format: 'cjs', define: { 'import.meta.dirname': '__dirname' } };
 // The CLI starts with every command: it is small, and takes the client half of json-rpc-2.0 alone.
 const small = { minify: true, alias: { 'json-rpc-2.0': 'json-rpc-2.0/dist/client.js' } };
+// Large and seldom asked for: every other command starts without it.
+const apart = {
+  name: 'apart',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /\/commands\/doctor\.ts$/ }, () => ({ path: './doctor.cjs', external: true })),
+};
 const esm = { ...common, format: 'esm' };
 
 await Promise.all([
-  build({ ...cjs, ...small, entryPoints: ['src/cli/main.ts'], outfile: 'dist.next/cli.cjs' }),
+  build({ ...cjs, ...small, entryPoints: ['src/cli/main.ts'], outfile: 'dist.next/cli.cjs', plugins: [apart] }),
+  build({ ...cjs, ...small, entryPoints: ['src/cli/commands/doctor.ts'], outfile: 'dist.next/doctor.cjs' }),
   build({ ...cjs, entryPoints: ['src/daemon/main.ts'], outfile: 'dist.next/daemon.cjs' }),
   build({ ...cjs, entryPoints: ['src/daemon/shim/main.ts'], outfile: 'dist.next/shim.cjs' }),
   build({ ...esm, entryPoints: ['src/daemon/host/main.ts'], outfile: 'dist.next/host.js' }),

@@ -54,6 +54,10 @@ const exitCodes: Readonly<Record<string, Codes>> = {
     ['0', 'all that were named have ended'],
     ['130', 'Ctrl-C; the workers go on'],
   ],
+  doctor: [
+    ['0', 'nothing fails; there may be warnings'],
+    ['1', 'something fails'],
+  ],
   rm: [
     ['1', 'it runs, and --force was not given'],
     ['4', 'there is no such worker'],

@@ -38,6 +38,7 @@ export const overview: OverviewPage = {
       'The daemon',
       [
         ['daemon', 'all that workerd does: workerctl daemon start --detach'],
+        ['doctor', 'what is wrong around it, and what to do'],
         ['rpc', 'call a method of the daemon'],
       ],
     ],

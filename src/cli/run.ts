@@ -31,6 +31,7 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   rm: async () => (await import('./commands/rm.ts')).rm,
   history: async () => (await import('./commands/history.ts')).history,
   rpc: async () => (await import('./commands/rpc.ts')).rpc,
+  doctor: async () => (await import('./commands/doctor.ts')).doctor,
   daemon: async () => (await import('./commands/daemon.ts')).daemon,
 };
 const aliases: Readonly<Record<string, string>> = { ls: 'status', ps: 'status' };

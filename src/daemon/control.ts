@@ -164,5 +164,10 @@ export const runStatus = async (options: ControlOptions): Promise<number> => {
     { running: true, ...info },
     `running (pid ${info.pid}) since ${since}\n  version  ${info.version}\n  home     ${info.home}\n  socket   ${info.socket}`,
   );
+  if (!options.json && !options.quiet) {
+    for (const { since: began, message } of info.problems ?? []) {
+      process.stderr.write(`workerd: ${printable(message)} (since ${new Date(began).toLocaleString('sv-SE')})\n`);
+    }
+  }
   return exitCodes.done;
 };

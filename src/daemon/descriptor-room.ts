@@ -3,7 +3,7 @@
  * that is free: the number of one just opened says, at no cost, how many are in use.
  */
 import type { Socket } from 'node:net';
-import { openFilesLimit } from './system.ts';
+import { openFilesLimit } from './descriptor-use.ts';
 
 /** Kept for the daemon's own work (looking at /proc, reading logs, a new shim): no connection gets these. */
 const reserved = 6;

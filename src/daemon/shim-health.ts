@@ -4,16 +4,14 @@
  * question to it has been open for a second.
  */
 import type { ShimInfo } from '../shared/daemon-info.ts';
-import { timestamp } from './core/view.ts';
 import type { Clock } from './ports.ts';
 import type { Problems } from './problems.ts';
 import { readStat } from './process-table.ts';
 import type { HelloResult } from './shim/protocol.ts';
-import type { Heard } from './shim-link.ts';
 
 /** The daemon's line to the shim, as far as it matters here. */
 export interface Line {
-  readonly shim: (HelloResult & { readonly heard: Heard }) | null;
+  readonly shim: (HelloResult & { /** By the clock that nobody sets. */ readonly heardMono: number }) | null;
   call(method: 'ack', params: { readonly upTo: number }): Promise<unknown>;
 }
 
@@ -29,8 +27,8 @@ export interface ShimHealthOptions {
   readonly stateOf?: (pid: number) => string | null;
 }
 
-/** So long it may take to answer before that is said. */
-const patienceMs = 1000;
+/** So long it may take to answer before that is said, and before it is called a problem. */
+const [promptMs, patienceMs] = [250, 1000];
 /** What it said by itself that shortly ago is an answer as well. */
 const freshMs = 500;
 
@@ -50,6 +48,8 @@ export class ShimHealth {
   readonly #stateOf: (pid: number) => string | null;
   /** When the question was asked that is open. */
   #askedMono: number | null = null;
+  /** By a signal, when it was last looked at. */
+  #isStopped = false;
 
   constructor(options: ShimHealthOptions) {
     this.#options = options;
@@ -60,8 +60,8 @@ export class ShimHealth {
   get info(): ShimInfo | null {
     const { shim } = this.#options.line();
     if (shim === null) return null;
-    const { pid, version, protocol, heard } = shim;
-    return { pid, version, protocol, answeredAt: timestamp(heard.at) ?? '' };
+    const { pid, version, protocol } = shim;
+    return { pid, version, protocol, answers: !this.#isStopped && this.#openMs() < promptMs };
   }
 
   /** The connection ended. */
@@ -87,20 +87,27 @@ export class ShimHealth {
     problems.set('shim-gone', `there is no shim, the parent of the workers (${why}): ${effects}. ${next}`);
   }
 
+  /** How long the question to it has been open. */
+  #openMs(): number {
+    return this.#askedMono === null ? 0 : this.#options.clock.mono() - this.#askedMono;
+  }
+
   #look(): string | null {
-    const { line, clock } = this.#options;
+    const { line } = this.#options;
     const { shim } = line();
+    this.#isStopped = false;
     if (shim === null) return null;
     const { pid } = shim;
     const state = this.#stateOf(pid);
-    if (state === 'T' || state === 't') {
+    this.#isStopped = state === 'T' || state === 't';
+    if (this.#isStopped) {
       return `the shim (pid ${pid}) is stopped by a signal: ${effects}. Let it go on with: kill -CONT ${pid}`;
     }
     this.#ask();
-    const askedMono = this.#askedMono;
-    if (askedMono === null || clock.mono() - askedMono < patienceMs) return null;
+    const openMs = this.#openMs();
+    if (openMs < patienceMs) return null;
     const uninterruptible = state === 'D' ? ', it waits for a disk' : '';
-    const seconds = Math.floor((clock.mono() - askedMono) / 1000);
+    const seconds = Math.floor(openMs / 1000);
     const next = `It is given time; see what it does: cat /proc/${pid}/stack /proc/${pid}/status`;
     return `the shim (pid ${pid}) has not answered for ${seconds} s${uninterruptible}: ${effects}. ${next}`;
   }
@@ -108,7 +115,7 @@ export class ShimHealth {
   /** One question at a time, and none where it has just spoken. */
   #ask(): void {
     const { line, clock } = this.#options;
-    const heardMono = line().shim?.heard.mono ?? Number.NEGATIVE_INFINITY;
+    const heardMono = line().shim?.heardMono ?? Number.NEGATIVE_INFINITY;
     if (this.#askedMono !== null || clock.mono() - heardMono < freshMs) return;
     const asked = clock.mono();
     this.#askedMono = asked;

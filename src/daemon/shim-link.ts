@@ -40,12 +40,6 @@ const shimMeta = 'shim';
 /** One that has not greeted back by then stands still, for as long as it may. */
 const greetMs = 1000;
 
-/** When it last said anything, by the clock of records and by the one that nobody sets. */
-export interface Heard {
-  readonly at: number;
-  readonly mono: number;
-}
-
 type Attempt = { readonly socket: Socket } | { readonly error: NodeJS.ErrnoException };
 
 const tryConnect = (path: string): Promise<Attempt> =>
@@ -75,7 +69,7 @@ export class ShimLink implements Shim {
   #facts: Fact[] = [];
   #waiting: (() => void)[] = [];
   #hello: HelloResult | null = null;
-  #heard = { at: 0, mono: 0 };
+  #heardMono = 0;
 
   constructor(options: ShimLinkOptions) {
     this.#options = options;
@@ -95,8 +89,8 @@ export class ShimLink implements Shim {
   }
 
   /** As it introduced itself, and when it last said anything; `null`: there is no connection to one. */
-  get shim(): (HelloResult & { readonly heard: Heard }) | null {
-    return this.#hello === null ? null : { ...this.#hello, heard: this.#heard };
+  get shim(): (HelloResult & { readonly heardMono: number }) | null {
+    return this.#hello === null ? null : { ...this.#hello, heardMono: this.#heardMono };
   }
 
   /** Resolves once a shim answers and its runs are known; with an external shim that may take long. */
@@ -121,8 +115,7 @@ export class ShimLink implements Shim {
   }
 
   #hears(): void {
-    const { clock } = this.#options;
-    this.#heard = { at: clock.now(), mono: clock.mono() };
+    this.#heardMono = this.#options.clock.mono();
   }
 
   /** All facts up to this one are on disk. */

@@ -5,11 +5,11 @@
 import type { DaemonInfo } from '../shared/daemon-info.ts';
 import type { Places } from '../shared/paths.ts';
 import type { WorkerRecord } from './core/model.ts';
+import { lowestDescriptor, openFilesLimit } from './descriptor-use.ts';
 import { LogTroubles } from './log-troubles.ts';
 import type { Clock, Logger, ShimListener, Store } from './ports.ts';
 import { descriptorTrouble, Problems, registryTrouble } from './problems.ts';
 import { type Line, ShimHealth } from './shim-health.ts';
-import { lowestDescriptor, openFilesLimit } from './system.ts';
 
 export interface SurroundingsOptions {
   readonly places: Places;
@@ -77,7 +77,8 @@ export class Surroundings {
   /** As it is now: a registry that refused is tried once more, since nobody may have written to it since. */
   look(): Pick<DaemonInfo, 'shim' | 'problems'> {
     if (this.#problems.has('registry')) this.#tryRegistry();
-    return { shim: this.#shim.info, problems: this.#problems.list() };
+    const problems = this.#problems.list();
+    return { shim: this.#shim.info, problems };
   }
 
   #tryRegistry(): void {

@@ -1,6 +1,6 @@
 /** The real clock, and small facts about this machine and this process. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { sinceBoot } from '../shared/since-boot.ts';
 import type { Clock } from './ports.ts';
 
@@ -29,27 +29,6 @@ export const systemClock: Clock = {
 };
 
 export const nonce = (bytes: number): string => randomBytes(bytes).toString('hex');
-
-/** How many files this process may have open; Node has raised its soft limit to the hard one. `null`: not known. */
-export const openFilesLimit = (): number | null => {
-  try {
-    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
-    return soft === undefined ? null : Number(soft);
-  } catch {
-    return null;
-  }
-};
-
-/** The kernel gives the lowest number that is free: all below it are in use. `null`: there is none to be had. */
-export const lowestDescriptor = (): number | null => {
-  try {
-    const descriptor = openSync('/dev/null', 'r');
-    closeSync(descriptor);
-    return descriptor;
-  } catch (error) {
-    return ['EMFILE', 'ENFILE'].includes((error as NodeJS.ErrnoException).code ?? '') ? null : 0;
-  }
-};
 
 /**
  * The soft limit of open files of whoever started us. Node raises its own to the hard limit at start, and would hand

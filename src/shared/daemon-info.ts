@@ -1,7 +1,7 @@
 /** What a daemon tells of itself and of its surroundings, as types: the result of `daemon.info`. */
 
 /** What can be wrong with the daemon itself; how a worker fares is no such thing. */
-export type ProblemKind = 'registry' | 'shim-gone' | 'shim-silent' | 'descriptors' | 'logs' | 'socket';
+export type ProblemKind = 'registry' | 'shim-gone' | 'shim-silent' | 'descriptors' | 'logs';
 export interface Problem {
   readonly kind: ProblemKind;
   readonly since: string;
@@ -25,6 +25,6 @@ export interface ShimInfo {
   readonly pid: number;
   readonly version: string;
   readonly protocol: number;
-  /** When it last said anything. */
-  readonly answeredAt: string;
+  /** False where a question to it stays open; after a second that is a problem. */
+  readonly answers: boolean;
 }

@@ -108,7 +108,7 @@ const build = () => {
 
   const Problem = z
     .strictObject({
-      kind: z.enum(['registry', 'shim-gone', 'shim-silent', 'descriptors', 'logs', 'socket']),
+      kind: z.enum(['registry', 'shim-gone', 'shim-silent', 'descriptors', 'logs']),
       since: time,
       message: z.string().meta(says('The thing, the reason, the next step.')),
     })
@@ -203,7 +203,7 @@ const build = () => {
           pid,
           version: z.string(),
           protocol: count,
-          answeredAt: time.meta(says('When it last said anything.')),
+          answers: z.boolean().meta(says('False where a question to it stays open; after a second that is a problem.')),
         })
         .nullable()
         .meta(says('The parent of the workers; null where the daemon has no connection to one.')),

@@ -20,6 +20,7 @@ const verbs = [
   'disable',
   'rm',
   'history',
+  'doctor',
   'rpc',
 ];
 const helpOf = async (verb: string, columns = 88): Promise<string> => {

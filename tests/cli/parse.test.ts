@@ -155,7 +155,7 @@ describe('the line', () => {
 describe('mistakes are told, with exit code 2, before the daemon hears of them', () => {
   test.each([
     [['stpo', 'x'], 'Did you mean stop?'],
-    [['doctor'], 'there is no command "doctor"'],
+    [['completion'], 'there is no command "completion"'],
     [['stop', '--grce', '1s', 'x'], '--grace'],
     [['stop'], 'NAME is missing'],
     [['stop', '--all', 'x'], 'exclude each other'],

@@ -72,7 +72,7 @@ describe('the shim', () => {
     const { clock, problems } = make();
     const asked: (() => void)[] = [];
     const hello = { protocol: 1, version: '1.2.3', pid: 77, startTime: 5 };
-    const shim = { ...hello, heard: { at: clock.now(), mono: clock.mono() } };
+    const shim = { ...hello, heardMono: clock.mono() };
     const line = {
       shim: shim as typeof shim | null,
       call: () => new Promise<unknown>((resolve) => asked.push(() => resolve({}))),
@@ -89,16 +89,18 @@ describe('the shim', () => {
   };
 
   it('that is stopped by a signal is seen at once, with what lets it go on', () => {
-    const { words } = withShim({ state: 'T' });
+    const { words, health } = withShim({ state: 'T' });
     expect(words()).toMatch(/pid 77.*stopped by a signal.*kill -CONT 77/);
+    expect(health.info?.answers).toBe(false);
   });
 
   it('that does not answer is said so after a second, by one question, and no more once it answers', async () => {
-    const { clock, asked, words } = withShim();
+    const { clock, asked, words, health } = withShim();
     clock.advance(5000);
     expect(words()).toBeUndefined();
+    expect(health.info?.answers).toBe(true);
     clock.advance(900);
-    expect(words()).toBeUndefined();
+    expect([words(), health.info?.answers]).toEqual([undefined, false]);
     clock.advance(200);
     expect(words()).toMatch(/pid 77\) has not answered for 1 s/);
     expect(asked).toHaveLength(1);

@@ -4,6 +4,7 @@ import { isGlob } from '../../shared/glob.ts';
 import type { WorkerView } from '../../shared/worker.ts';
 import type { Context } from '../context.ts';
 import { allWorkers, checkNames } from '../names.ts';
+import { askProblems, sayProblems } from '../problems.ts';
 import { oneLine } from '../render/text.ts';
 import type { Verb } from '../run.ts';
 
@@ -25,6 +26,8 @@ export const status: Verb = {
     const names = args.operands;
     checkNames(names);
     const showEnv = args.flag('showEnv');
+    // For people alone: what scripts read stays as it is, and costs what it did.
+    const problems = context.json || context.quiet ? [] : askProblems(context);
     const { workers, missing } = await lookUp(context, names, showEnv);
     if (workers.length > 0 || missing.length === 0) await show(context, names, workers, showEnv);
     const codes = missing.map((error, index) => {
@@ -33,6 +36,7 @@ export const status: Verb = {
       context.note(error.message);
       return error.exitCode;
     });
+    sayProblems(context, await problems);
     if (names.length > 0 && workers.some((view) => view.phase !== 'running')) codes.push(exitCodes.notRunning);
     return Math.max(0, ...codes);
   },
