@@ -115,6 +115,7 @@ export class Closer {
     const worker = registry.get(name);
     if (worker?.run?.id !== run.id) return 0;
     if (leftovers.length > 0 || worker.leftovers.length > 0) registry.update(name, { ...worker, leftovers });
+    if (leftovers.length === 0 && worker.leftovers.length > 0) this.release(run.id);
     return leftovers.length;
   }
 
@@ -132,6 +133,7 @@ export class Closer {
     );
     this.#leftoversCleared(name, leftovers);
     await registry.committed(name);
+    if (leftovers.length === 0) this.release(run.id);
   }
 
   #leftoversCleared(name: string, leftovers: readonly KnownLeftover[]): void {
@@ -162,7 +164,7 @@ export class Closer {
     registry.committed().then(() => (registry.owes(name) ? later() : this.release(run)), later);
   }
 
-  /** The shim may forget it. */
+  /** The shim may forget it. Said again where leftovers are gone: a new shim keeps the directory of a run as long as one lives in it. */
   release(run: string): void {
     failpoint('release.before');
     void this.#options.shim.call('release', { run }).catch(() => {});
