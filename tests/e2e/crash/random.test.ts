@@ -4,12 +4,11 @@
  * WORKERD_TEST_SEED sets the seed, which is in a failure's message.
  */
 import { expect, test } from 'vitest';
-import { Chance, seedFromEnvironment } from '../../soak/chance.ts';
 import { runAtRandom } from '../../soak/random-run.ts';
 
+// The same lots each time, so that what fails belongs to the change at hand; `npm run test:soak` draws others.
 const given = process.env['WORKERD_TEST_SEED'];
-const chance = new Chance(seedFromEnvironment());
-const seeds = given === undefined ? [1, 2].map(() => chance.between(0, 2 ** 32 - 1)) : [Number(given)];
+const seeds = given === undefined ? [1_602_592_665, 3_948_817_064] : [Number(given)];
 
 test.each(seeds)('nothing is lost, doubled or made up (seed %i)', { timeout: 240_000 }, async (seed) => {
   const { books } = await runAtRandom({
