@@ -7,7 +7,7 @@ import { exitCodes, WorkerdError } from '../shared/errors.ts';
 import { detailsOf, launchDaemon } from '../shared/launch.ts';
 import type { Places } from '../shared/paths.ts';
 import { jsonText, printable } from '../shared/printable.ts';
-import { isGone, readStat } from './process-table.ts';
+import { isGone, readStat } from './proc.ts';
 
 export interface ControlOptions {
   readonly places: Places;

@@ -6,7 +6,7 @@
 import type { ShimInfo } from '../shared/daemon-info.ts';
 import type { Clock } from './ports.ts';
 import type { Problems } from './problems.ts';
-import { readStat } from './process-table.ts';
+import { readStat } from './proc.ts';
 import type { HelloResult } from './shim/protocol.ts';
 
 /** The daemon's line to the shim, as far as it matters here. */

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { Usage } from './core/view.ts';
-import { childrenOf, readStat } from './process-table.ts';
+import { childrenOf, readStat } from './proc.ts';
 
 /** USER_HZ: what /proc counts in, 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100;
