@@ -6,7 +6,7 @@ import { createConnection, type Socket } from 'node:net';
 import { pause } from './aborting.ts';
 import { WorkerdError } from './errors.ts';
 import type { EventStream } from './event-stream.ts';
-import { isHandingOver, readHandover } from './handover.ts';
+import { isHandingOver, readHandover, wasHandedOver } from './handover.ts';
 import { connectionLost, Peer } from './peer.ts';
 import type { WorkerEvent } from './protocol.ts';
 import { sinceBoot } from './since-boot.ts';
@@ -199,7 +199,7 @@ export class Connection {
    * replacement had begun: the daemon that goes still listens until everything else is answered.
    */
   get wasReplaced(): boolean {
-    return (readHandover(this.#path)?.untilMono ?? Number.NEGATIVE_INFINITY) > this.#openedMono;
+    return wasHandedOver(this.#path, this.#openedMono);
   }
 
   close(why: string): void {

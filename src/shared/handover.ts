@@ -57,19 +57,28 @@ export const readHandover = (socket: string): Handover | null => {
   }
 };
 
-/** In clock ticks since boot; `null`: there is no such process. */
+/** In clock ticks since boot; `null`: there is no such process, or it has ended. */
 export const startTimeOf = (pid: number): number | null => {
   try {
     const stat = fs().readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? null : Number(fields[19]);
   } catch {
     return null;
   }
 };
 
+/** Its process lives: one that was killed in the middle of its replacement has promised nothing of what it had begun. */
+const isKept = ({ pid, startTime }: Handover): boolean => startTimeOf(pid) === startTime;
+
 /** A daemon is being replaced at this moment, by the process that it is itself. */
 export const isHandingOver = (socket: string): Handover | null => {
   const handover = readHandover(socket);
-  if (handover === null || sinceBoot() > handover.untilMono) return null;
-  return startTimeOf(handover.pid) === handover.startTime ? handover : null;
+  return handover !== null && sinceBoot() <= handover.untilMono && isKept(handover) ? handover : null;
+};
+
+/** A connection opened at `openedMono` was to a daemon that let itself be replaced: what it had not answered was not done. */
+export const wasHandedOver = (socket: string, openedMono: number): boolean => {
+  const handover = readHandover(socket);
+  return handover !== null && handover.untilMono > openedMono && isKept(handover);
 };
