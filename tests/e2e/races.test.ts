@@ -102,7 +102,7 @@ test(
 );
 
 test('two stops of what a worker left behind are both answered', async () => {
-  const script = '(trap "" TERM; exec sleep 1000) & exit 0';
+  const script = 'trap "" TERM; sleep 1000 & exit 0';
   const spec = { kind: 'command' as const, command: ['sh', '-c', script], graceMs: 400 };
   await client.call('start', { name: 'leaves', spec });
   await client.call('wait', { name: 'leaves', for: 'exit' });

@@ -129,8 +129,9 @@ test.skipIf(!hasTmux)('colours only where they are wanted, plain signs without U
   let shown = 0;
   const shows = async (line: string, what: RegExp): Promise<string> => {
     shown += 1;
+    // The command as it was typed, which may be broken into lines, is not taken for what it printed.
     const end = `end-${shown}`;
-    tmux.type(`clear; ${line}; echo ${end}`);
+    tmux.type(`clear; ${line}; echo end"-"${shown}`);
     const text = () => tmux.screen({ colours: true });
     await eventually(() => text().split('\n').includes(end), { what: line });
     expect(text()).toMatch(what);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Client, WorkerdError } from '../../src/shared/client.ts';
 import type { SpecInput } from '../../src/shared/protocol.ts';
 import type { WorkerView } from '../../src/shared/worker.ts';
-import { module, part, shell } from '../fixtures/workers/behaviours.ts';
+import { deaf, module, part, shell } from '../fixtures/workers/behaviours.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { Sandbox } from '../helpers/sandbox.ts';
 
@@ -42,10 +42,8 @@ const errorOf = (call: Promise<unknown>): Promise<WorkerdError> =>
       throw error;
     },
   );
-const deaf = 'trap "" TERM; echo "{\\"state\\":{}}" >&3; while :; do sleep 0.05; done';
 const startDeaf = async (name: string, graceMs = 60_000) => {
-  await client.call('start', { name, spec: { ...shell(deaf), graceMs } });
-  await eventually(async () => (await view(name)).state !== null);
+  await client.call('start', { name, spec: { ...deaf, graceMs } });
 };
 
 describe('stop while starting', () => {

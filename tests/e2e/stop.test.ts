@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Client } from '../../src/shared/client.ts';
 import type { StopResult } from '../../src/shared/protocol.ts';
 import type { JsonObject, WorkerView } from '../../src/shared/worker.ts';
-import { command, module, part, shell } from '../fixtures/workers/behaviours.ts';
+import { command, deaf, module, part } from '../fixtures/workers/behaviours.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { fixtures, Sandbox } from '../helpers/sandbox.ts';
 
@@ -33,10 +33,8 @@ const isAlive = (pid: number): boolean => {
     return false;
   }
 };
-const never = 'trap "" TERM; echo "{\\"state\\":{\\"deaf\\":true}}" >&3; while :; do sleep 0.05; done';
 const startDeaf = async (name: string, graceMs = 60_000) => {
-  await client.call('start', { name, spec: { ...shell(never), graceMs } });
-  await stateOf(name);
+  await client.call('start', { name, spec: { ...deaf, graceMs } });
 };
 
 describe('what resists', () => {
@@ -80,12 +78,11 @@ describe('what resists', () => {
   });
 
   test.each([
-    ['that would end on SIGTERM', 'echo "{\\"state\\":{}}" >&3; exec sleep 600', 'SIGTERM'],
-    ['that ignores SIGTERM', never, 'SIGKILL'],
-  ])('W12: a worker under SIGSTOP %s is ended', async (what, text, signal) => {
+    ['that would end on SIGTERM', command('sleep', '600'), 'SIGTERM'],
+    ['that ignores SIGTERM', deaf, 'SIGKILL'],
+  ])('W12: a worker under SIGSTOP %s is ended', async (what, spec, signal) => {
     const name = `frozen-${what.length}`;
-    await client.call('start', { name, spec: { ...shell(text), graceMs: 1000 } });
-    await stateOf(name);
+    await client.call('start', { name, spec: { ...spec, graceMs: 1000 } });
     await client.call('signal', { name, signal: 'SIGSTOP' });
     const pid = await pidOf(name);
     // A shell that was stopped while it waited for a child of vfork to exec, which is stopped too, is in state D.

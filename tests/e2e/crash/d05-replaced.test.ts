@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Client, connect } from '../../../src/shared/client.ts';
+import { deaf } from '../../fixtures/workers/behaviours.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { root, Sandbox } from '../../helpers/sandbox.ts';
 
@@ -106,8 +107,7 @@ describe('replaced while everybody asks', () => {
     const script = 'echo begun; read go; echo \'{"ready":true}\' >&3; sleep 1000';
     const spec = { kind: 'command', command: ['sh', '-c', script], stdin: true, ready: { by: 'worker' } } as const;
     const held = client.call('start', { name: 'w', spec });
-    const slow = { kind: 'command', command: ['sh', '-c', 'trap "" TERM; while :; do sleep 0.1; done'] } as const;
-    await client.call('start', { name: 'slow', spec: slow });
+    await client.call('start', { name: 'slow', spec: deaf });
     await eventually(async () => (await box.status('w')).phase === 'running');
     const stopping = client.call('stop', { name: 'slow', graceMs: 3000 });
     for (let round = 0; round < 2; round += 1) expect((await box.workerd(['restart'])).code).toBe(0);

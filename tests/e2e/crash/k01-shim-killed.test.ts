@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { SpecInput } from '../../../src/shared/protocol.ts';
 import type { WorkerView } from '../../../src/shared/worker.ts';
-import { command, module } from '../../fixtures/workers/behaviours.ts';
+import { command, deaf, module } from '../../fixtures/workers/behaviours.ts';
 import { CrashBox, type Daemon } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { checkGaps } from '../../helpers/gaps.ts';
@@ -176,7 +176,7 @@ test('K04: the daemon is down, the shim is killed, the daemon started: stop ends
   await using box = new CrashBox();
   const first = await box.daemon();
   const client = await box.client();
-  const stubborn: SpecInput = { ...command('sh', '-c', 'trap "" TERM; while :; do sleep 0.1; done'), graceMs: 1000 };
+  const stubborn: SpecInput = { ...deaf, graceMs: 1000 };
   await client.call('start', { name: 'stubborn', spec: stubborn });
   await client.call('start', { name: 'sleeper', spec: command('sleep', '1000') });
   client.close();

@@ -17,7 +17,7 @@ const tries = rounds(5, 50);
 const sleeper = command('sleep', '1000');
 
 test(
-  'K07: the shim dies between fork and report: the child is found by its marker and ended by stop',
+  'K07: the shim dies between fork and report: the child is found by its marker, named, and ended by stop',
   async () => {
     await using box = new CrashBox();
     // Every shim that this daemon starts dies at its first fork.
@@ -30,9 +30,10 @@ test(
       expect((error as WorkerdError).message).toContain('it was lost: the shim died while starting it');
       const left = box.livingRuns(name);
       expect(left, name).toHaveLength(1);
-      // Named, if it was seen when the run was closed; `stop` looks again, whatever was seen then.
-      const { leftovers } = await box.status(name);
-      if (leftovers.length > 0) expect(leftovers.map(({ pid }) => pid)).toEqual(left);
+      await eventually(async () => (await box.status(name)).leftovers.length > 0, {
+        what: `${name}: the child is named`,
+      });
+      expect((await box.status(name)).leftovers.map(({ pid }) => pid)).toEqual(left);
       const { worker } = await client.call('stop', { name });
       expect(worker.leftovers).toEqual([]);
       expect(box.livingRuns(name), name).toEqual([]);

@@ -4,7 +4,7 @@
  */
 import { expect, test } from 'vitest';
 import { WorkerdError } from '../../../src/shared/errors.ts';
-import { command, part, shell } from '../../fixtures/workers/behaviours.ts';
+import { command, deaf, part, shell } from '../../fixtures/workers/behaviours.ts';
 import { CrashBox } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
 
@@ -73,7 +73,7 @@ test('S01: a worker that resists is ended by force, leftovers too, and the daemo
   await using box = new CrashBox();
   const first = await box.daemon();
   const client = await box.client();
-  await client.call('start', { name: 'stubborn', spec: { ...shell('trap "" TERM; sleep 1000 & wait'), graceMs: 300 } });
+  await client.call('start', { name: 'stubborn', spec: { ...deaf, graceMs: 300 } });
   await client.call('start', { name: 'left', spec: { ...shell('setsid sleep 1000 & exit 0'), graceMs: 300 } });
   await client.call('wait', { name: 'left', for: 'exit' });
   await client.call('start', { name: 'other', spec: sleeper });

@@ -8,7 +8,7 @@ import { globSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { shell } from '../../fixtures/workers/behaviours.ts';
+import { deaf, shell } from '../../fixtures/workers/behaviours.ts';
 import { CrashBox } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { dist } from '../../helpers/sandbox.ts';
@@ -89,7 +89,7 @@ test.skipIf(library === undefined)(
     const { box: made } = await clockBox();
     await using box = made;
     const client = await box.client();
-    await client.call('start', { name: 'stubborn', spec: shell('trap "" TERM; while :; do sleep 0.1; done') });
+    await client.call('start', { name: 'stubborn', spec: deaf });
     const begun: number[] = [];
     const ended: number[] = [];
     const phases: string[] = [];
@@ -137,7 +137,7 @@ test.skipIf(library === undefined).each(['+1h', '-1h', '-10y'])(
     const { box: made, daemon } = await clockBox();
     await using box = made;
     const client = await box.client();
-    await client.call('start', { name: 'stubborn', spec: shell('trap "" TERM; while :; do sleep 0.1; done') });
+    await client.call('start', { name: 'stubborn', spec: deaf });
     await client.call('start', { name: 'short', spec: { ...shell('exit 1'), restart: { policy: 'always' } } });
     // After its fourth end it waits for 4 s: a new daemon is there before that.
     await eventually(async () => {

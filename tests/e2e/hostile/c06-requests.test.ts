@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Client } from '../../../src/shared/client.ts';
-import { shell } from '../../fixtures/workers/behaviours.ts';
+import { deaf, shell } from '../../fixtures/workers/behaviours.ts';
 import { Canary } from '../../helpers/canary.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { RawClient } from '../../helpers/fake-server.ts';
@@ -26,7 +26,7 @@ describe('C06: a client that asks and leaves', () => {
     ['by ending its side', (raw: RawClient) => raw.socket.end()],
   ])('%s: what it asked for is carried out', async (how, leave) => {
     const name = `left-${how.replaceAll(' ', '-')}`;
-    await client.call('start', { name, spec: { ...shell('trap "" TERM; while :; do sleep 0.1; done'), graceMs: 200 } });
+    await client.call('start', { name, spec: { ...deaf, graceMs: 200 } });
     const raw = new RawClient(box.socket);
     raw.ask({ jsonrpc: '2.0', id: 1, method: 'stop', params: { name } });
     await eventually(async () => (await box.status(name)).phase !== 'running' || raw.socket.bytesWritten > 0);
