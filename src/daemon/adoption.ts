@@ -6,9 +6,10 @@
 import { failpoint } from '../shared/failpoints.ts';
 import { type Exit, isWorkerName } from '../shared/worker.ts';
 import { isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
+import { nameOfRun } from './core/new-run.ts';
 import type { FifoKeeper } from './fifo-keeper.ts';
 import { type Hosts, isHostRun } from './hosts.ts';
-import { nameOfRun, type OrderContext, spawnOrder } from './orders.ts';
+import { type OrderContext, spawnOrder } from './orders.ts';
 import { isGone, Orphans } from './orphans.ts';
 import type { Clock, Logger, ProcessTable, Shim, SweepTarget } from './ports.ts';
 import { recordFrom, recordSeen } from './rebuild.ts';

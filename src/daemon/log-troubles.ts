@@ -1,6 +1,6 @@
 /** Logs that cannot be written, as the shim remarks: of which workers, and why, for as long as those runs are open. */
 import { isOpen, type WorkerRecord } from './core/model.ts';
-import { nameOfRun } from './orders.ts';
+import { nameOfRun } from './core/new-run.ts';
 import { logTrouble } from './problems.ts';
 import type { Remark, RunStatus } from './shim/protocol.ts';
 

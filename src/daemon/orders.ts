@@ -1,7 +1,6 @@
-/** A new run as a record, and as an order to the shim. Reads the account database, decides nothing else. */
+/** A new run as an order to the shim. Reads the account database, decides nothing else. */
 import { readFileSync } from 'node:fs';
 import { type Places, workerLogDirectory } from '../shared/paths.ts';
-import type { Actor } from '../shared/worker.ts';
 import type { Run, WorkerRecord } from './core/model.ts';
 import { type UserEntry, workerEnvironment } from './environment.ts';
 import { keepOf } from './rebuild.ts';
@@ -14,53 +13,6 @@ export interface OrderContext {
   /** The soft limit of open files that holds for workers; `null`: as it is. */
   readonly openFiles: number | null;
 }
-
-/** `<name>.<generation>.<nonce>`: the name may hold dots, the other two cannot. */
-export const runId = (name: string, generation: number, nonce: string): string => `${name}.${generation}.${nonce}`;
-export { nameOfRun } from './rebuild.ts';
-
-export interface NewRun {
-  readonly id: string;
-  readonly host: string | null;
-  readonly automatic: boolean;
-  readonly now: number;
-  readonly bootId: string;
-}
-
-export const newRun = (worker: WorkerRecord, { id, host, automatic, now, bootId }: NewRun): Run => ({
-  id,
-  generation: worker.generation + 1,
-  kind: worker.spec.kind,
-  stage: 'ordered',
-  host,
-  automatic,
-  afterLoss: automatic && (worker.backoff?.afterLoss ?? false),
-  orderedAt: now,
-  startedAt: null,
-  endedAt: null,
-  ranMs: null,
-  bootId,
-  pid: null,
-  startTime: null,
-  threadId: null,
-  reachedRunning: false,
-  ready: false,
-  readyDeclared: worker.spec.ready !== null,
-  stopSignal: worker.spec.stopSignal,
-  graceMs: worker.spec.graceMs,
-  exit: null,
-  reason: null,
-  cutOff: false,
-  state: null,
-  stateAt: null,
-  stateRevision: 0,
-  result: null,
-  startedBy: automatic ? automaticActor : worker.startedBy,
-  stoppedBy: null,
-  stop: null,
-});
-
-const automaticActor: Actor = { uid: null, pid: null, via: 'restart policy' };
 
 export const spawnOrder = (worker: WorkerRecord, run: Run, context: OrderContext): SpawnParams => {
   const { spec, caller, name } = worker;

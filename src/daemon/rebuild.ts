@@ -4,9 +4,8 @@
  */
 import type { Caller, Spec } from '../shared/worker.ts';
 import type { Run, WorkerRecord } from './core/model.ts';
+import { nameOfRun, newRun } from './core/new-run.ts';
 import type { RunStatus } from './shim/protocol.ts';
-
-export const nameOfRun = (run: string): string => run.split('.').slice(0, -2).join('.');
 
 /** A longer one (an environment of hundreds of kilobytes) would not fit into the order's line; it is done without. */
 const maxKeepLength = 200_000;
@@ -76,38 +75,8 @@ export const recordSeen = (status: RunStatus, { argv, env, cwd, bootId, now }: S
       : status.kind === 'thread'
         ? { ...shared, kind: 'thread', ...unknown }
         : { ...shared, kind: 'process', module: argv.at(-2) ?? unknown.module, export: argv.at(-1) ?? unknown.export };
-  const run: Run = {
-    id: status.run,
-    generation: status.generation,
-    kind: spec.kind,
-    stage: 'ordered',
-    host: status.host,
-    automatic: false,
-    afterLoss: false,
-    orderedAt: now,
-    startedAt: null,
-    endedAt: null,
-    ranMs: null,
-    bootId,
-    pid: null,
-    startTime: null,
-    threadId: null,
-    reachedRunning: false,
-    ready: false,
-    readyDeclared: false,
-    stopSignal: spec.stopSignal,
-    graceMs: spec.graceMs,
-    exit: null,
-    reason: null,
-    cutOff: false,
-    state: null,
-    stateAt: null,
-    stateRevision: 0,
-    result: null,
-    startedBy: null,
-    stoppedBy: null,
-    stop: null,
-  };
+  const worker = { spec, generation: status.generation - 1, backoff: null, startedBy: null };
+  const run = newRun(worker, { id: status.run, host: status.host, automatic: false, now, bootId });
   return {
     name: nameOfRun(status.run),
     spec,

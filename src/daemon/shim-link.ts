@@ -36,6 +36,11 @@ export interface ShimLinkOptions {
 
 /** How soon a shim that cannot be reached is looked for again. */
 const retryMs = 200;
+/** … one that does not start, as each try costs a start of Node: twice as long every time, up to this. */
+const longestRetryMs = 2000;
+/** What goes on and on is in the log this often. */
+const sayAgainMs = 60_000;
+const neverSaid = { why: '', atMono: Number.NEGATIVE_INFINITY };
 const shimMeta = 'shim';
 /** One that has not greeted back by then stands still, for as long as it may. */
 const greetMs = 1000;
@@ -70,6 +75,9 @@ export class ShimLink implements Shim {
   #waiting: (() => void)[] = [];
   #hello: HelloResult | null = null;
   #heardMono = 0;
+  #startRetryMs = retryMs;
+  /** The last failure that was logged since a shim answered. */
+  #said = neverSaid;
 
   constructor(options: ShimLinkOptions) {
     this.#options = options;
@@ -170,7 +178,7 @@ export class ShimLink implements Shim {
   }
 
   async #seek(): Promise<void> {
-    const { places, log, listener } = this.#options;
+    const { places, listener } = this.#options;
     while (!this.#closed) {
       const attempt = await tryConnect(places.shimSocket);
       if ('socket' in attempt) {
@@ -178,8 +186,7 @@ export class ShimLink implements Shim {
           await this.#greet(attempt.socket);
           return;
         } catch (error) {
-          log.warn({ error: String(error) }, 'the shim did not take our greeting');
-          listener.notReached(`it did not take the daemon's greeting: ${wordsOf(error)}`);
+          this.#failed(`it did not take the daemon's greeting: ${wordsOf(error)}`);
           attempt.socket.destroy();
         }
       } else if (this.#options.command !== null && this.#isDead()) {
@@ -245,6 +252,7 @@ export class ShimLink implements Shim {
     const { runs } = await ask('list', {});
     this.#peer = peer;
     this.#hello = hello;
+    this.#said = neverSaid;
     this.#hears();
     log.info({ pid, version: hello.version, runs: runs.length }, 'connected to the shim');
     await listener.connected(runs);
@@ -284,19 +292,30 @@ export class ShimLink implements Shim {
   }
 
   async #spawn(command: readonly string[]): Promise<void> {
-    const { env, log, places, processes } = this.#options;
+    const { env, places, processes } = this.#options;
     const failed = await startShim(command, { env, log: places.shimLog, processes });
-    if (failed !== null) {
-      log.error({ why: failed }, 'the shim did not start');
-      this.#options.listener.notReached(`it did not start: ${failed}`);
-      await this.#pause();
+    if (failed === null) {
+      this.#startRetryMs = retryMs;
+      return;
     }
+    this.#failed(`it did not start: ${failed}`);
+    await this.#pause(this.#startRetryMs);
+    this.#startRetryMs = Math.min(longestRetryMs, 2 * this.#startRetryMs);
   }
 
-  #pause(): Promise<void> {
+  #failed(why: string): void {
+    const { clock, log, listener } = this.#options;
+    listener.notReached(why);
+    const { why: before, atMono } = this.#said;
+    if (why === before && clock.mono() - atMono < sayAgainMs) return;
+    this.#said = { why, atMono: clock.mono() };
+    log.error({ why }, 'no shim; trying again');
+  }
+
+  #pause(ms = retryMs): Promise<void> {
     const { clock } = this.#options;
     return new Promise((resolve) => {
-      const cancel = clock.at(clock.mono() + retryMs, resolve);
+      const cancel = clock.at(clock.mono() + ms, resolve);
       this.#cancelRetry = () => {
         cancel();
         resolve();

@@ -1,6 +1,6 @@
 /** What is left with the shim, and what becomes of it where the registry was lost. */
 import { describe, expect, it } from 'vitest';
-import { newRun } from '../../src/daemon/orders.ts';
+import { newRun } from '../../src/daemon/core/new-run.ts';
 import { keepOf, recordFrom, recordSeen } from '../../src/daemon/rebuild.ts';
 import type { RunStatus } from '../../src/daemon/shim/protocol.ts';
 import { SharedTexts } from '../../src/daemon/shim/shared-texts.ts';
