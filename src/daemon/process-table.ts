@@ -53,9 +53,11 @@ export class LinuxProcessTable implements ProcessTable {
   #oldestPid(targets: readonly SweepTarget[]): number {
     const now = this.mark();
     let oldest = Number.POSITIVE_INFINITY;
-    for (const { mark } of targets) {
+    for (const { mark, group } of targets) {
       if (mark === null || now === null || this.#maxPid === null) return 0;
       if (mark.lastPid + (now.forks - mark.forks) + passedOver >= this.#maxPid) return 0;
+      // Whoever brings processes back with the pids that they had (ns_last_pid) sets the order back.
+      if (now.lastPid < mark.lastPid || (group !== null && group <= mark.lastPid)) return 0;
       oldest = Math.min(oldest, mark.lastPid);
     }
     return oldest;
