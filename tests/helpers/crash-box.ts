@@ -101,7 +101,7 @@ export class CrashBox extends Sandbox {
   }
 
   /** The daemon's own log, as it stands. */
-  said(): string {
+  override said(): string {
     try {
       return readFileSync(this.daemonLog, 'utf8');
     } catch {

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { onTestFailed } from 'vitest';
 import { type Client, connect } from '../../src/shared/client.ts';
 import type { WorkerView } from '../../src/shared/worker.ts';
 import { eventually } from './eventually.ts';
@@ -14,6 +15,8 @@ export const root = resolve(import.meta.dirname, '../..');
 export const dist = join(root, 'dist');
 export const fixtures = join(root, 'tests', 'fixtures', 'workers');
 const deadlineMs = 30_000;
+/** Of the daemon's log, where a test failed. */
+const shownLogLines = 60;
 
 export interface Finished {
   readonly code: number | null;
@@ -61,9 +64,25 @@ export class Sandbox {
   readonly #clients: Client[] = [];
   readonly #children = new Set<ChildProcess>();
 
+  /** What the daemon had said when the sandbox went away. */
+  #said: string | null = null;
+
   constructor(home = 'home') {
     this.directory = realpathSync(mkdtempSync(join(tmpdir(), 'wd-')));
     this.home = join(this.directory, home);
+    try {
+      onTestFailed(({ task }) => {
+        const lines = (this.#said ?? this.said()).split('\n').slice(-shownLogLines);
+        console.log(`"${task.name}": the end of the daemon's log\n${lines.join('\n')}`);
+      });
+    } catch {
+      // Shared by the tests of a file.
+    }
+  }
+
+  /** The daemon's own log, as it stands. */
+  said(): string {
+    return read(join(this.home, 'workerd.log'));
   }
 
   get socket(): string {
@@ -159,8 +178,7 @@ export class Sandbox {
     for (const child of this.#children) child.kill('SIGKILL');
     try {
       const { code, stderr } = await this.workerd(['stop']);
-      if (code !== 0)
-        throw new Error(`workerd stop: exit code ${code}: ${stderr}\n${read(join(this.home, 'workerd.log'))}`);
+      if (code !== 0) throw new Error(`workerd stop: exit code ${code}: ${stderr}\n${this.said()}`);
       await eventually(() => this.processes().length === 0, { what: 'no process of the sandbox is left' }).catch(
         (error: unknown) => {
           throw new Error(`${String(error)}: ${JSON.stringify(this.processes())}`);
@@ -174,6 +192,7 @@ export class Sandbox {
           // Ended in the meantime.
         }
       }
+      this.#said = this.said();
       rmSync(this.directory, { recursive: true, force: true });
     }
   }
