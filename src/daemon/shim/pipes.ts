@@ -72,6 +72,10 @@ export class FifoPool {
 
 /** Shared by all readers: what is in it is dealt with before the next read. As large as a pipe can be made. */
 const readBuffer = Buffer.allocUnsafeSlow(1024 * 1024);
+/** What a pipe holds where nobody made it larger or smaller. */
+const fullPipe = 64 * 1024;
+/** Of one pipe, before the others are looked at. */
+const mostAtOnce = 1024 * 1024;
 
 /** Refuses what somebody put under the name in its place. */
 const openFifo = (path: string, access: number): number => {
@@ -111,7 +115,11 @@ export class FifoReader {
         buffer: readBuffer,
         callback: (length) => {
           options.onBytes(readBuffer.subarray(0, length));
-          if (!options.gently) return true;
+          if (!options.gently) {
+            // Whoever fills the pipe has filled it again by now: a turn of the loop for each would cost as much again.
+            if (length >= fullPipe) this.#readOn(length);
+            return true;
+          }
           setImmediate(() => {
             if (!this.#ended) this.#socket.resume();
           });
@@ -131,19 +139,29 @@ export class FifoReader {
 
   /** Reads, now, all that is in the pipe: whatever was written before this call has been dealt with after it. */
   drain(): void {
-    let total = 0;
-    while (!this.#ended && total < readBuffer.length) {
-      let length: number;
-      try {
-        length = readSync(this.#fd, readBuffer);
-      } catch {
-        // EAGAIN: empty. Anything else the socket will meet, too.
-        return;
-      }
+    for (let total = 0; total < mostAtOnce; ) {
+      const length = this.#readNow();
       if (length === 0) return;
       total += length;
-      this.#options.onBytes(readBuffer.subarray(0, length));
     }
+  }
+
+  /** As long as it is found full, and others are not kept waiting for long. */
+  #readOn(total: number): void {
+    for (let length = total; length >= fullPipe && total < mostAtOnce; total += length) length = this.#readNow();
+  }
+
+  /** 0: empty, or its end, or a fault: the socket will meet them, too. */
+  #readNow(): number {
+    if (this.#ended) return 0;
+    let length: number;
+    try {
+      length = readSync(this.#fd, readBuffer);
+    } catch {
+      return 0;
+    }
+    if (length > 0) this.#options.onBytes(readBuffer.subarray(0, length));
+    return length;
   }
 
   close(): void {
