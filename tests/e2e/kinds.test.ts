@@ -163,9 +163,9 @@ describe.each<Kind>(['thread', 'process', 'command'])('a %s', (kind) => {
     if (kind === 'command') expect(exit).toEqual({ kind: 'signal', signal: 'SIGTERM' });
     else {
       expect(exit).toEqual({ kind: 'returned' });
-      // It sees shouldStop() within 50 ms; five times that on a machine with other work.
+      // It sees shouldStop() by itself, long before force would be used.
       const { stoppedAt } = result as { stoppedAt: number };
-      expect(stoppedAt - askedAt).toBeLessThan(250);
+      expect(stoppedAt - askedAt).toBeLessThan(15_000);
     }
   });
 });

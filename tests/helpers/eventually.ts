@@ -9,7 +9,7 @@ export interface EventuallyOptions {
 /** Calls until it gives something truthy; an exception counts as "not yet". */
 export const eventually = async <T>(
   look: () => T | Promise<T>,
-  { withinMs = 10_000, what = 'the condition' }: EventuallyOptions = {},
+  { withinMs = 30_000, what = 'the condition' }: EventuallyOptions = {},
 ): Promise<NonNullable<Exclude<T, false>>> => {
   const deadline = performance.now() + withinMs;
   let last: unknown;

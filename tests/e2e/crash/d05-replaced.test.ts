@@ -41,6 +41,7 @@ const infoOf = async (box: Sandbox) => {
   await using client = await connect({ home: box.home });
   return await client.call('daemon.info', {});
 };
+const awayNote = /^workerctl: the daemon went away; waiting up to 30 s for it to come back\n/gm;
 const sleeper = { kind: 'command', command: ['sleep', '1000'] } as const;
 
 describe('replaced while everybody asks', () => {
@@ -75,7 +76,8 @@ describe('replaced while everybody asks', () => {
       while (!over.signal.aborted) {
         const name = `c${number}`;
         const { code, stderr } = await box.workerctl(['run', '--rm', '-n', name, '--', 'sh', '-c', 'exit 5']);
-        expect({ code, stderr }).toEqual({ code: 5, stderr: '' });
+        // That it waits is said where a replacement takes long, as on a busy machine.
+        expect({ code, stderr: stderr.replace(awayNote, '') }).toEqual({ code: 5, stderr: '' });
         done.commands += 1;
       }
     };
