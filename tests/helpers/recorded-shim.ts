@@ -57,7 +57,7 @@ export class RecordedShim implements ShimSide, AsyncDisposable {
   async settled(): Promise<void> {
     await eventually(() => this.#missing().length === 0 && this.#acknowledged >= this.#lastSeq(), {
       what: 'the daemon asks what it asked then',
-      withinMs: 15_000,
+      withinMs: 30_000,
     }).catch((error: unknown) => {
       throw new Error(`${String(error)}\nmissing: ${JSON.stringify(this.#missing())}\n${this.faults.join('\n')}`);
     });
@@ -73,7 +73,7 @@ export class RecordedShim implements ShimSide, AsyncDisposable {
     old?.destroy();
     // It asks for the list a second time when it has all that had been kept for it.
     const isGreeted = () => this.#parts.filter(({ line, done }) => done && line.message.method === 'list').length === 2;
-    await eventually(isGreeted, { what: 'the daemon greets the next shim', withinMs: 15_000 });
+    await eventually(isGreeted, { what: 'the daemon greets the next shim', withinMs: 30_000 });
   }
 
   #turnTo(index: number): void {

@@ -14,7 +14,7 @@ import { eventually } from './eventually.ts';
 export const root = resolve(import.meta.dirname, '../..');
 export const dist = join(root, 'dist');
 export const fixtures = join(root, 'tests', 'fixtures', 'workers');
-const deadlineMs = 30_000;
+const deadlineMs = 60_000;
 /** Of the daemon's log, where a test failed. */
 const shownLogLines = 60;
 

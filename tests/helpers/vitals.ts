@@ -13,7 +13,7 @@ export const residentBytes = (pid: number): number =>
 export const peakBytes = (pid: number): number =>
   1024 * Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
 
-export const descriptorsAreBack = async (pid: number, before: number, withinMs = 15_000): Promise<void> => {
+export const descriptorsAreBack = async (pid: number, before: number, withinMs = 30_000): Promise<void> => {
   await eventually(() => descriptorsOf(pid) <= before + 2, { withinMs, what: `at most ${before} + 2 descriptors` });
 };
 

@@ -158,7 +158,7 @@ export class Bench {
   async until(
     what: string,
     condition: () => boolean,
-    { withinMs = 15_000, drain = true }: { withinMs?: number; drain?: boolean } = {},
+    { withinMs = 30_000, drain = true }: { withinMs?: number; drain?: boolean } = {},
   ): Promise<void> {
     const deadline = performance.now() + withinMs;
     for (;;) {

@@ -14,7 +14,7 @@ export const fixtures = join(import.meta.dirname, '../fixtures/workers');
 export const eventually = async <T>(
   what: string,
   look: () => T | null | undefined | false,
-  withinMs = 8000,
+  withinMs = 30_000,
 ): Promise<T> => {
   const deadline = performance.now() + withinMs;
   for (;;) {
