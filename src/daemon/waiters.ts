@@ -17,7 +17,8 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-type Listener = (worker: WorkerRecord | null) => void;
+/** Gives back what ends its waiting, once that has come. */
+type Listener = (worker: WorkerRecord | null) => (() => void) | null;
 type Interruption = () => WorkerdError;
 
 export class Waiters {
@@ -32,10 +33,23 @@ export class Waiters {
     this.#clock = clock;
   }
 
+  /**
+   * What was committed together may be a start and an end of the same run. Whoever waited for the earlier is answered in
+   * an earlier turn: how long the way of an answer is then does not change their order.
+   */
   announce(transitions: readonly Transition[]): void {
+    const rounds: (() => void)[][] = [];
+    const next = new Map<string, number>();
     for (const { name, after } of transitions) {
-      for (const listener of [...(this.#listeners.get(name) ?? [])]) listener(after);
+      const settled = [...(this.#listeners.get(name) ?? [])]
+        .map((listener) => listener(after))
+        .filter((it) => it !== null);
+      if (settled.length === 0) continue;
+      const round = next.get(name) ?? 0;
+      next.set(name, round + 1);
+      (rounds[round] ??= []).push(...settled);
     }
+    settle(rounds);
   }
 
   /** Whoever waits, now or later, is told this instead. */
@@ -74,12 +88,12 @@ export class Waiters {
       const listener: Listener = (worker) => {
         try {
           const found = look(worker);
-          if (found === undefined) return;
+          if (found === undefined) return null;
           done();
-          resolve(found);
+          return () => resolve(found);
         } catch (error) {
           done();
-          reject(error);
+          return () => reject(error);
         }
       };
       if (timeoutMs !== undefined) {
@@ -106,3 +120,9 @@ export class Waiters {
     if (listeners?.size === 0) this.#listeners.delete(name);
   }
 }
+
+/** A turn for each round. */
+const settle = ([round, ...later]: readonly (readonly (() => void)[])[]): void => {
+  for (const answer of round ?? []) answer();
+  if (later.length > 0) setImmediate(settle, later);
+};

@@ -126,4 +126,24 @@ describe('until', () => {
     registry.update('w', fakeWorker({ enabled: true }));
     expect((await Promise.all(held)).map(({ name }) => name)).toEqual(['w', 'w', 'w']);
   });
+
+  it('a start and an end that were committed together are answered in that order, however long an answer takes', async () => {
+    const { waiters, registry } = setUp([fakeWorker()]);
+    const told: string[] = [];
+    const ended = waiters.until('w', (worker) => worker?.run?.stage === 'closed' || undefined, { what });
+    void ended.then(() => told.push('ended'));
+    const started = waiters.until('w', (worker) => worker?.run?.reachedRunning || undefined, { what });
+    // An answer that has a longer way.
+    void (async () => {
+      for (let hop = 0; hop < 20; hop += 1) await Promise.resolve();
+      await started;
+      for (let hop = 0; hop < 20; hop += 1) await Promise.resolve();
+      told.push('started');
+    })();
+    await turns();
+    registry.update('w', fakeWorker({ run: fakeRun({ stage: 'running', reachedRunning: true }) }));
+    registry.update('w', fakeWorker({ run: runIn('closed') }));
+    await turns();
+    expect(told).toEqual(['started', 'ended']);
+  });
 });
