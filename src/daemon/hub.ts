@@ -120,7 +120,7 @@ export class Hub {
       this.#count += 1;
       const count = this.#count;
       const at = this.#options.now();
-      const writes = type === 'phase' && after !== null ? { writes: !isOver(after) } : {};
+      const writes = type === 'phase' && after !== null ? { writes: writesOf(after) } : {};
       const encode = () => this.#publish({ type, name, generation, body: body(), count, at, ...writes });
       // Kept unencoded: most are never asked for.
       this.#recent.add({ count, type, name, encode });
@@ -145,7 +145,7 @@ export class Hub {
     if (worker === null) return this.#publish({ type: 'removed', name, generation: 0, body: {} });
     const { generation } = worker;
     const body = { worker: viewOf(worker) };
-    return this.#publish({ type: 'snapshot', name, generation, body, writes: !isOver(worker) });
+    return this.#publish({ type: 'snapshot', name, generation, body, writes: writesOf(worker) });
   }
 
   #publish({
@@ -169,7 +169,7 @@ interface Unpublished {
   readonly name: string;
   readonly generation: number;
   readonly body: object;
-  readonly writes?: boolean;
+  readonly writes?: Published['writes'];
   readonly count?: number;
   readonly at?: number;
 }
@@ -208,6 +208,11 @@ const phaseMatters = (before: WorkerRecord, after: WorkerRecord): boolean =>
   before.leftovers.length !== after.leftovers.length ||
   before.backoff?.untilAt !== after.backoff?.untilAt ||
   toldPhase(before) !== toldPhase(after);
+
+const writesOf = (worker: WorkerRecord): NonNullable<Published['writes']> => {
+  if (isOver(worker)) return 'never';
+  return worker.run?.kind === 'command' && isOpen(worker.run) && phaseOf(worker) === 'starting' ? 'later' : 'now';
+};
 
 /** A newer run is wanted, and has not been ordered yet. */
 const isBetweenRuns = (worker: WorkerRecord): boolean =>

@@ -47,6 +47,8 @@ interface Feed {
   lines: Iterator<LogLine> | null;
   /** In the middle of them. */
   stands: boolean;
+  /** Nobody has been told that it runs: its first lines come after that. */
+  held: boolean;
   readonly assembler: LineAssembler;
   /** When it was read to its end last, by the monotonic clock. */
   lookedAt: number;
@@ -127,7 +129,7 @@ export class LogFeeds {
     }
     if (!this.#closed) this.#options.deliver(event);
     if (type === 'removed') this.#done.delete(name);
-    else if (event.writes === false) this.#done.set(name, generation);
+    else if (event.writes === 'never') this.#done.set(name, generation);
   }
 
   async #catchUp({ name, type, generation, writes }: Published): Promise<void> {
@@ -139,8 +141,12 @@ export class LogFeeds {
       feed = this.#open(name, startOf(feed.position.generation + 1), new LineAssembler());
     }
     if (feed === undefined) return;
-    const over = writes === false || type === 'removed';
-    await this.#readToEnd(feed, over);
+    const over = writes === 'never' || type === 'removed';
+    const { held } = feed;
+    feed.held = writes === 'later';
+    if (feed.held) this.#dirty.delete(feed);
+    else if (held && !over) this.#markDirty(feed);
+    else await this.#readToEnd(feed, over);
     if (over) this.#close(name);
   }
 
@@ -151,7 +157,7 @@ export class LogFeeds {
     if (done !== undefined) {
       if (done < generation && from?.only !== true) this.#open(name, startOf(done + 1), new LineAssembler());
     } else if (type === 'phase' && generation > 0) this.#open(name, startOf(generation), new LineAssembler());
-    else if (writes === true) {
+    else if (writes === 'later' || writes === 'now') {
       const { cursor, unfinished } = tailLines(directoryOf(name), 0, { generation, streams, follow: true });
       const offset = cursor?.offset ?? 0;
       this.#open(name, { generation, stdout: offset, stderr: offset }, unfinished);
@@ -168,6 +174,7 @@ export class LogFeeds {
       follower: null,
       lines: null,
       stands: false,
+      held: false,
       assembler,
       lookedAt: 0,
       notices: new DirectoryNotices(directory, `${position.generation}.`, [closing.signal]),
@@ -205,7 +212,7 @@ export class LogFeeds {
   }
 
   #markDirty(feed: Feed): void {
-    if (feed.closing.signal.aborted) return;
+    if (feed.closing.signal.aborted || feed.held) return;
     this.#dirty.add(feed);
     this.wake();
   }

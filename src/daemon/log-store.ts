@@ -66,6 +66,10 @@ export class LogStore {
         member: 'cursor',
       });
     }
+    if (params.generation !== undefined && params.generation > worker.generation) {
+      const words = `generation: ${name} has no run ${params.generation}; its newest is ${worker.generation}`;
+      throw new WorkerdError('usage', `invalid params: ${words}`, { member: 'generation' });
+    }
     let from = cursor ?? tailPosition(directory, only ?? 0, params.tail ?? defaultTail, options);
     const entries: LogEntry[] = [];
     let maxBytes = maxPageBytes;

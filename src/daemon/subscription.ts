@@ -17,8 +17,8 @@ export interface Published {
   readonly type: EventType;
   readonly name: string;
   readonly generation: number;
-  /** Of a `snapshot` or `phase`: whether its run may still write. */
-  readonly writes?: boolean;
+  /** Of a `snapshot` or `phase`: whether its run may write. A command may only once it runs, which is told of it later. */
+  readonly writes?: 'later' | 'now' | 'never';
   /** All but `subscription`, encoded once for every subscriber: `"cursor":…}}`. */
   readonly encoded: string;
   /** As it went to the last subscription: most have the same prefix. */

@@ -58,6 +58,8 @@ describe('logs', () => {
       [{ cursor: '1:-1' }, /cursor: must be one/],
       [{ cursor: '1:0', generation: 2 }, /is of run 1, not of 2/],
       [{ cursor: '7:0' }, /is of run 7, and w is at run 1/],
+      [{ generation: 2 }, /generation: w has no run 2; its newest is 1/],
+      [{ generation: 2, follow: true }, /generation: w has no run 2; its newest is 1/],
     ] as const) {
       await expect(client.call('logs', { name: 'w', ...params })).rejects.toThrow(what);
     }
@@ -193,6 +195,7 @@ describe('logs that follow', () => {
 });
 
 describe('watch with log', () => {
+  const phaseIn = (event: WorkerEvent) => (event.type === 'phase' ? event.worker.phase : null);
   const watching = (client: Client, types: readonly WorkerEvent['type'][]) => collect(client.watch({ types }));
 
   test('what a run wrote comes before its end, for every worker, and nothing of before the subscription', async () => {
@@ -215,6 +218,10 @@ describe('watch with log', () => {
       expect(before.map((event) => event.type === 'log' && event.line)).toEqual([...numbered(2000), 'end']);
       expect(before.at(-1)).toMatchObject({ generation: 1, stream: 'stdout', partial: true });
       expect(seen.slice(ended(name)).filter((event) => event.name === name && event.type === 'log')).toEqual([]);
+      // In the order it happened: before it ran it wrote nothing.
+      const runs = seen.findIndex((event) => event.name === name && phaseIn(event) === 'running');
+      expect(runs).toBeGreaterThan(-1);
+      expect(seen.slice(0, runs).filter((event) => event.name === name && event.type === 'log')).toEqual([]);
     }
     const old = seen.flatMap((event) => (event.type === 'log' && event.name === 'old' ? [event.line] : []));
     expect(old).toEqual(['after']);
