@@ -18,7 +18,7 @@ import { Ender } from './ender.ts';
 import { cleanEnvironment, shimEnvironment } from './environment.ts';
 import { notAllEnded } from './failures.ts';
 import { FifoKeeper } from './fifo-keeper.ts';
-import { type Connection, createHandlers, type DaemonControl, gateMethods, isHeldMethod } from './handlers.ts';
+import { type Connection, createHandlers, type DaemonControl, gateMethods, isHeld } from './handlers.ts';
 import { Hosts } from './hosts.ts';
 import { Hub } from './hub.ts';
 import { type Lock, prepareSocketDirectory } from './instance.ts';
@@ -237,7 +237,7 @@ export class Daemon {
     });
     const gate = new Gate<Connection>({
       methods: gateMethods(handlers, admission),
-      isHeld: isHeldMethod,
+      isHeld,
       onFault: (method, error) => {
         const logId = nonce(6);
         const stack = error instanceof Error ? error.stack : String(error);

@@ -9,7 +9,14 @@ import { isGlob, matchesGlob } from '../shared/glob.ts';
 import { limits } from '../shared/limits.ts';
 import { formatPosition } from '../shared/log-position.ts';
 import type { Peer } from '../shared/peer.ts';
-import { type MethodName, methods, type Params, protocolVersion, type Result } from '../shared/protocol.ts';
+import {
+  isMethodName,
+  type MethodName,
+  methods,
+  type Params,
+  protocolVersion,
+  type Result,
+} from '../shared/protocol.ts';
 import { type Actor, isAlive, isWorkerName, type RunView } from '../shared/worker.ts';
 import type { Admission } from './admission.ts';
 import { isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
@@ -207,8 +214,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     'logs.locate': ({ name }) => ({ files: logs.locate(known(name).name) }),
 
     async wait({ name, for: condition, timeoutMs }, connection) {
-      const worker = known(name);
-      const { generation } = worker;
+      const generation = wantedGeneration(known(name));
       const look = (now: WorkerRecord | null) => lookFor(condition, now, name, generation);
       const found = await waiters.until(name, look, {
         what: waitWords[condition],
@@ -235,6 +241,10 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     'rpc.discover': () => discover(control.version),
   };
 };
+
+/** The newest, or the one that was asked for and is yet to come: what an older run reached is not what is waited for. */
+const wantedGeneration = ({ intent, generation }: WorkerRecord): number =>
+  intent.want === 'up' ? Math.max(generation, intent.atLeast) : generation;
 
 const waitWords = { exit: 'ended', running: 'running', ready: 'ready', stopped: 'stopped' } as const;
 
@@ -329,5 +339,9 @@ export const gateMethods = (
   return table;
 };
 
-export const isHeldMethod = (method: string): boolean =>
-  Object.hasOwn(methods, method) && 'held' in methods[method as MethodName];
+/** May be answered late. One that asks not to wait is answered at once, and is work like any other. */
+export const isHeld = (method: string, params: unknown): boolean => {
+  if (!isMethodName(method) || !('held' in methods[method])) return false;
+  const wait: unknown = (params as { wait?: unknown } | undefined)?.wait;
+  return wait !== 'none' && wait !== false;
+};

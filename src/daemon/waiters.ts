@@ -39,15 +39,16 @@ export class Waiters {
    */
   announce(transitions: readonly Transition[]): void {
     const rounds: (() => void)[][] = [];
-    const next = new Map<string, number>();
+    const roundOf = new Map<string, number>();
     for (const { name, after } of transitions) {
-      const settled = [...(this.#listeners.get(name) ?? [])]
-        .map((listener) => listener(after))
-        .filter((it) => it !== null);
-      if (settled.length === 0) continue;
-      const round = next.get(name) ?? 0;
-      next.set(name, round + 1);
-      (rounds[round] ??= []).push(...settled);
+      const listeners = [...(this.#listeners.get(name) ?? [])];
+      const answers = listeners.map((listener) => listener(after)).filter((answer) => answer !== null);
+      if (answers.length === 0) continue;
+      const round = roundOf.get(name) ?? 0;
+      roundOf.set(name, round + 1);
+      const together = rounds[round] ?? [];
+      together.push(...answers);
+      rounds[round] = together;
     }
     settle(rounds);
   }
@@ -122,7 +123,7 @@ export class Waiters {
 }
 
 /** A turn for each round. */
-const settle = ([round, ...later]: readonly (readonly (() => void)[])[]): void => {
-  for (const answer of round ?? []) answer();
+const settle = ([round = [], ...later]: readonly (readonly (() => void)[])[]): void => {
+  for (const answer of round) answer();
   if (later.length > 0) setImmediate(settle, later);
 };

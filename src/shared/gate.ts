@@ -12,7 +12,7 @@ export type Handler<S> = (params: unknown, session: S) => unknown;
 
 export interface GateOptions<S> {
   readonly methods: Readonly<Record<string, Handler<S>>>;
-  readonly isHeld?: (method: string) => boolean;
+  readonly isHeld?: (method: string, params: unknown) => boolean;
   /** An unforeseen fault: log it and give back the id under which the client may ask for it. */
   readonly onFault: (method: string, error: unknown) => string;
 }
@@ -33,7 +33,7 @@ const isId = (id: unknown): id is JSONRPCID => id === null || typeof id === 'str
 
 export class Gate<S> {
   readonly #server = new JSONRPCServer<S>({ errorListener: () => {} });
-  readonly #isHeld: (method: string) => boolean;
+  readonly #isHeld: (method: string, params: unknown) => boolean;
   readonly #known: ReadonlySet<string>;
 
   constructor(options: GateOptions<S>) {
@@ -92,7 +92,7 @@ export class Gate<S> {
       if (id === undefined) return { kind: 'call', request, held: false };
       return { kind: 'answer', response: errorResponse(id, -32601, `no such method: ${clip(method)}`) };
     }
-    return { kind: 'call', request, held: this.#isHeld(method) };
+    return { kind: 'call', request, held: this.#isHeld(method, params) };
   }
 
   knows(method: string): boolean {

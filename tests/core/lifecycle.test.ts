@@ -63,7 +63,7 @@ describe('what a fact writes down', () => {
     expect(folded(running, facts.ready)).toMatchObject({ ready: true });
   });
 
-  it('exited: exit, duration, result; it is not ready any more', () => {
+  it('exited: exit, duration, result; that it was ready stays true of it', () => {
     const told = exitedFact({ kind: 'returned' }, { ranMs: 5000, result: { files: 3 } });
     expect(folded(fakeRun(), told)).toMatchObject({
       stage: 'ended',
@@ -71,7 +71,7 @@ describe('what a fact writes down', () => {
       ranMs: 5000,
       endedAt: told.at,
       result: { files: 3 },
-      ready: false,
+      ready: true,
       cutOff: false,
     });
   });
@@ -162,7 +162,7 @@ describe('facts in any order', () => {
           expect(order[next.stage]).toBeGreaterThanOrEqual(order[run.stage]);
           if (next.stage === 'closed') expect(['ended', 'closed']).toContain(run.stage);
           if (next.stage === 'ended' || next.stage === 'closed') expect(next.exit).not.toBeNull();
-          if (next.ready) expect(next.stage).toBe('running');
+          if (next.ready) expect(next.reachedRunning).toBe(true);
           expect(next.id).toBe(run.id);
           run = next;
         }

@@ -140,6 +140,8 @@ describe('bounds', () => {
       error: { code: -32010, data: { code: 'limit.exceeded', limit: 'maxHeld', retry: true } },
     });
     expect(await client.answerTo('beside')).toHaveProperty('result');
+    // One that does not wait is none of them.
+    expect(await client.call('start', { name: 'held', wait: 'none' })).toHaveProperty('result');
     await other.result('stop', { name: 'held' });
     const answers = (await client.received(limits.maxHeld + 2)) as readonly Answer[];
     expect(answers.filter(({ id, result }) => typeof id === 'number' && result !== undefined)).toHaveLength(

@@ -165,6 +165,21 @@ describe('in stopping', () => {
     await client.call('stop', { name: 'restart-again', force: true });
   });
 
+  test.each([
+    'running',
+    'ready',
+  ] as const)('who waits for %s is answered with the run that is to follow', async (what) => {
+    const name = `awaited-${what}`;
+    await startDeaf(name, 500);
+    await client.call('restart', { name, wait: false });
+    expect(await view(name)).toMatchObject({ phase: 'stopping', generation: 1 });
+    const { worker } = await client.call('wait', { name, for: what });
+    expect(worker).toMatchObject({ phase: 'running', generation: 2 });
+    await client.call('stop', { name, force: true });
+    // Sticky where nothing is to follow.
+    expect((await client.call('wait', { name, for: what })).worker.phase).toBe('stopped');
+  });
+
   test('a start that may not meet a running one is refused, and the stop goes on', async () => {
     await startDeaf('fail-again', 500);
     const stopping = client.call('stop', { name: 'fail-again' });

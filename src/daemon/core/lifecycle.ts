@@ -59,7 +59,6 @@ const exited: Cell<'exited'> = (run, fact) => ({
     ? { state: fact.state, stateAt: fact.stateAt, stateRevision: fact.stateRevision }
     : {}),
   result: fact.result,
-  ready: false,
   cutOff: fact.byShim,
   // What it leaves alive is another matter, and has time of its own.
   stop: run.stop === null ? null : { ...run.stop, outlived: false },

@@ -54,6 +54,7 @@ export interface Run {
   readonly startTime: number | null;
   readonly threadId: number | null;
   readonly reachedRunning: boolean;
+  /** Was ready at some time: also of one that is over. */
   readonly ready: boolean;
   readonly readyDeclared: boolean;
   readonly stopSignal: string;
