@@ -81,7 +81,8 @@ export const nearestName = (name: string, known: readonly string[]): string | nu
   if (name.length > longestMistyped) return null;
   const wanted = name.toLowerCase();
   let best: string | null = null;
-  let most = Math.min(mostSlips, Math.max(2, Math.floor(name.length / 3)));
+  // Of one where every letter differs nobody thought.
+  let most = Math.min(mostSlips, Math.max(2, Math.floor(name.length / 3)), name.length - 1);
   for (const candidate of known.slice(0, 10_000)) {
     const distance = editDistance(wanted, candidate.toLowerCase(), most);
     if (distance > most) continue;

@@ -5,7 +5,15 @@
 import { WorkerdError } from '../shared/errors.ts';
 import { failpoint } from '../shared/failpoints.ts';
 import type { Params, Result } from '../shared/protocol.ts';
-import { type Actor, type Caller, isAlive, isWorkerName, type Spec, type WorkerView } from '../shared/worker.ts';
+import {
+  type Actor,
+  type Caller,
+  isAlive,
+  isWorkerName,
+  maxNameLength,
+  type Spec,
+  type WorkerView,
+} from '../shared/worker.ts';
 import { begun, unbegun } from './begun.ts';
 import { isLive, isOpen, type StopOrder, type WorkerRecord } from './core/model.ts';
 import { triedAgain } from './core/unended.ts';
@@ -250,7 +258,8 @@ export class Verbs {
   #freeName(spec: Spec): string {
     const base = defaultName(spec);
     for (let number = 1; ; number += 1) {
-      const name = number === 1 ? base : `${base}-${number}`;
+      const suffix = number === 1 ? '' : `-${number}`;
+      const name = base.slice(0, maxNameLength - suffix.length) + suffix;
       const worker = this.#options.registry.get(name);
       if (worker === null || isSameDefinition(worker.spec, spec)) return name;
     }

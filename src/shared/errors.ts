@@ -27,6 +27,9 @@ export const errorKinds = {
 
 export type ErrorCode = keyof typeof errorKinds;
 
+/** A message that is too long, or a state, is so the next time, too: these limits are met again. */
+const limitsOfSize: ReadonlySet<unknown> = new Set(['maxFrameBytes', 'maxStateBytes']);
+
 /** Exit codes that are no error of ours. */
 export const exitCodes = {
   done: 0,
@@ -62,7 +65,7 @@ export class WorkerdError extends Error {
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.data = { ...details, code, retry: errorKinds[code].retry };
+    this.data = { ...details, code, retry: errorKinds[code].retry && !limitsOfSize.has(details['limit']) };
     this.rpcCode = options.rpcCode ?? errorKinds[code].rpc;
   }
 

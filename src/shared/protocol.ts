@@ -271,7 +271,7 @@ export const methods = {
   status: {
     params: z.strictObject({
       names: z.array(pattern).max(1000).optional(),
-      after: name.optional(),
+      after: written.optional(),
       limit: count.optional(),
       showEnv: z.boolean().default(false),
     }),

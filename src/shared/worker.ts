@@ -129,6 +129,7 @@ export interface LogEntry {
   readonly partial: boolean;
 }
 
+export const maxNameLength = 64;
 /** `[A-Za-z0-9][A-Za-z0-9._-]{0,63}` */
 export const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 export const isWorkerName = (text: string): boolean => namePattern.test(text);

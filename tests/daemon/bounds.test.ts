@@ -68,6 +68,9 @@ describe('H10: the nearest name', () => {
     expect(nearestName('WORKRE-1', names('w').with(9999, 'worker-1'))).toBe('worker-1');
     expect(nearestName('stat', ['statistics-of-the-day'])).toBe('statistics-of-the-day');
     expect(nearestName('quite-another', names('w'))).toBeNull();
+    // None of its letters is right.
+    expect([nearestName('zz', ['a', 'b2']), nearestName('b', ['a'])]).toEqual([null, null]);
+    expect(nearestName('wb', ['web'])).toBe('web');
   });
 
   it.each([

@@ -97,6 +97,12 @@ describe('over the wire and back', () => {
     expect(error.data).toEqual({ code: 'usage', retry: false });
   });
 
+  it('what is too long is so the next time, too', () => {
+    const retry = (limit: string) => new WorkerdError('limit.exceeded', 'x', { limit }).data.retry;
+    expect(['maxStateBytes', 'maxFrameBytes'].map(retry)).toEqual([false, false]);
+    expect(['maxHeld', 'maxSubscriptions', 'registry'].map(retry)).toEqual([true, true, true]);
+  });
+
   it('an exit code of its own goes before the list’s', () => {
     expect(new WorkerdError('internal', 'x', { exitCode: 77 }).exitCode).toBe(77);
   });

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, it } from 'vitest';
+import type { StatusResult } from '../../../src/shared/protocol.ts';
 import { type Answer, RawClient } from '../../helpers/fake-server.ts';
 import { Sandbox } from '../../helpers/sandbox.ts';
 import { steers } from '../../helpers/terminal.ts';
@@ -51,6 +52,14 @@ it('H14: such rows are shown escaped, never run, and removed; nothing outside th
   const client = await box.client();
   const { workers } = await client.call('status', {});
   expect(workers.map(({ name }) => name).sort()).toEqual(['good', ...names].sort());
+  // Also in pages, each of which is asked for with the last name of the one before.
+  const paged: string[] = [];
+  for (let after: string | null | undefined; after !== null; ) {
+    const page: StatusResult = await client.call('status', { limit: 1, ...(after === undefined ? {} : { after }) });
+    paged.push(...page.workers.map(({ name }) => name));
+    after = page.next;
+  }
+  expect(paged).toEqual(workers.map(({ name }) => name));
   for (const { name, phase, generation } of workers)
     if (name !== 'good') expect({ name, phase, generation }).toMatchObject({ generation: 1 });
   for (const args of [['status'], ['status', '--json'], ['status', '-q'], ['watch', '*'], ['status', '*']]) {
