@@ -13,7 +13,7 @@ const isNone = (params: unknown): boolean => params === undefined || (Array.isAr
 export const parseParams = <M extends MethodName>(method: M, params: unknown): Params<M> => {
   const schema: z.ZodType = methods[method].params;
   const result = schema.safeParse(isNone(params) ? {} : params);
-  if (result.success) return result.data as Params<M>;
+  if (result.success) return withProto(method, params, result.data as Params<M>);
   const [issue] = result.error.issues;
   const { member, message } =
     issue === undefined
@@ -23,6 +23,22 @@ export const parseParams = <M extends MethodName>(method: M, params: unknown): P
     member,
     method,
   });
+};
+
+/**
+ * zod leaves out members called `__proto__` without a word. In published state it is a member like any other, as it is
+ * for workers (it is JSON: it was parsed as such); in a definition it is refused.
+ */
+const withProto = <M extends MethodName>(method: M, params: unknown, parsed: Params<M>): Params<M> => {
+  if (method === 'publish') return { ...parsed, state: (params as Params<'publish'>).state };
+  if (method !== 'start' && method !== 'define') return parsed;
+  const [given, taken] = [(params as Partial<Params<'start'>> | undefined)?.spec, (parsed as Params<'start'>).spec];
+  for (const part of ['params', 'env'] as const) {
+    if (given?.[part] === undefined || JSON.stringify(given[part]) === JSON.stringify(taken?.[part])) continue;
+    const member = `spec.${part}.__proto__`;
+    throw new WorkerdError('usage', `invalid params: ${member}: must have another name`, { member, method });
+  }
+  return parsed;
 };
 
 /** A name is what the caller chose, at any length; what is said of it is not. */
