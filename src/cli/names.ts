@@ -2,6 +2,7 @@
 import { WorkerdError } from '../shared/errors.ts';
 import { isGlob } from '../shared/glob.ts';
 import type { StatusResult } from '../shared/protocol.ts';
+import { sinceBoot } from '../shared/since-boot.ts';
 import { isAlive, isWorkerName, type WorkerView } from '../shared/worker.ts';
 import type { Context } from './context.ts';
 import { quoted, usage } from './values.ts';
@@ -57,20 +58,33 @@ export const namesOrAll = async (
   return (await allWorkers(context)).filter((view) => !alive || isAlive(view.phase)).map((view) => view.name);
 };
 
-/** Works on all names at once, over the one connection; reports in the order of the names. */
+/** A connection takes no more than 1,024 requests that wait. */
+const atOnce = 1000;
+
+/**
+ * Works on all names at once, over the one connection, where there are not too many; reports in the order of the names.
+ * `lateMs`: so much later than the others is it begun, since they were.
+ */
 export const forEachName = async (
   context: Context,
   names: readonly string[],
-  work: (name: string) => Promise<() => number>,
+  work: (name: string, lateMs: number) => Promise<() => number>,
 ): Promise<number> => {
-  const results = names.map((name) => {
-    const result = work(name);
-    // Looked at in its turn below.
-    result.catch(() => {});
-    return result;
-  });
+  // Only of globs and `--all` there may be none: done, and said in words.
+  if (names.length === 0 && !context.json) context.note('no worker matches');
+  const begun: Promise<() => number>[] = [];
+  const beganMono = sinceBoot();
+  const begin = () => {
+    const name = names[begun.length];
+    if (name === undefined) return;
+    const result = work(name, begun.length < atOnce ? 0 : Math.round(sinceBoot() - beganMono));
+    begun.push(result);
+    // How it ended is looked at in its turn below.
+    result.then(begin, begin);
+  };
+  while (begun.length < Math.min(atOnce, names.length)) begin();
   let worst = 0;
-  for (const result of results) {
+  for (const result of begun) {
     let code: number;
     try {
       code = (await result)();

@@ -33,7 +33,8 @@ export const errorWords: Readonly<Record<ErrorCode, string>> = {
   'wait.timeout': '`timeoutMs` passed. The worker is left as it is.',
   'wait.impossible': 'The condition can no longer come true.',
   'daemon.stopping': 'The daemon is about to end.',
-  'limit.exceeded': 'One of the limits was reached; `data.limit` names it where it is one of the connection.',
+  'limit.exceeded':
+    'One of the limits was reached; `data.limit` names it where it is one of the connection. Of what is itself too large `data.retry` is false.',
   usage: 'Params do not fit; `data.member` names the member, nothing tells its value.',
   'daemon.unreachable': 'Said by the client alone: no daemon answers.',
   internal: 'A fault of the daemon, in its log under `data.logId`.',

@@ -73,6 +73,7 @@ export const answerBatch = async (
 export const tooManyHeld = (request: JSONRPCRequest, limit: 'maxHeld' | 'maxHeldInAll'): JSONRPCResponse | null => {
   if (request.id === undefined) return null;
   const where = limit === 'maxHeld' ? 'on one connection' : 'on all connections together';
-  const error = new WorkerdError('limit.exceeded', `at most ${limits[limit]} requests may wait ${where}`, { limit });
+  const words = `at most ${limits[limit]} requests may wait ${where}; ask again when others were answered`;
+  const error = new WorkerdError('limit.exceeded', words, { limit });
   return errorResponse(request.id, error.rpcCode, error.message, error.data);
 };

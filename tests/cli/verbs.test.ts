@@ -171,7 +171,37 @@ describe('stop, restart, wait and their kin', () => {
       { name: 'web-1', force: true },
       { name: 'web-2', force: true },
     ]);
-    expect(await cli(['stop', 'x-*', ...at(fake)])).toMatchObject({ code: 0, out: '' });
+    expect(await cli(['stop', 'x-*', ...at(fake)])).toEqual({
+      code: 0,
+      out: '',
+      err: 'workerctl: no worker matches\n',
+    });
+    for (const flag of ['-q', '--json']) {
+      expect(await cli(['stop', 'x-*', flag, ...at(fake)])).toEqual({ code: 0, out: '', err: '' });
+    }
+  });
+
+  test('more names than may wait on a connection are waited for in turn, for no longer in sum', async () => {
+    const many = Array.from({ length: 2500 }, (_, index) => makeView({ name: `w${String(index).padStart(4, '0')}` }));
+    const fake = await serve({
+      status: ({ after }) => {
+        const workers = many.filter(({ name }) => after === undefined || name > String(after)).slice(0, 500);
+        return { workers, next: workers.length === 500 ? workers.at(-1)?.name : null };
+      },
+      wait: async ({ name, timeoutMs }) => {
+        if (name === 'w0000') await new Promise((resolve) => setTimeout(resolve, 30));
+        if (name === 'w2499') throw new WorkerdError('wait.timeout', `${name}: not ended within ${timeoutMs} ms`);
+        return { worker: stopped({ name: String(name) }) };
+      },
+    });
+    const { code, out, err } = await cli(['wait', 'w*', '-q', '--timeout', '50s', ...at(fake)]);
+    expect(code).toBe(124);
+    expect(out.trimEnd().split('\n')).toEqual(many.slice(0, -1).map(({ name }) => name));
+    expect(err).not.toContain('may wait');
+    const asked = fake.calls.filter(({ method }) => method === 'wait').map(({ params }) => Number(params['timeoutMs']));
+    expect(asked.slice(0, 1000).every((timeoutMs) => timeoutMs === 50_000)).toBe(true);
+    expect(Math.max(...asked.slice(1000))).toBeLessThanOrEqual(50_000);
+    expect(asked.at(-1)).toBeLessThan(50_000);
   });
 
   test('a line of JSON per name', async () => {

@@ -25,10 +25,11 @@ export const wait: Verb = {
   run: async (context, args) => {
     const condition = parseChoice(args.value('for') ?? 'exit', '--for', ['exit', 'running', 'ready', 'stopped']);
     const timeout = args.value('timeout');
-    const timeoutMs = timeout === undefined ? {} : { timeoutMs: parseDuration(timeout, '--timeout') };
+    const timeoutMs = timeout === undefined ? null : parseDuration(timeout, '--timeout');
     const names = await expandNames(context, args.operands);
-    return forEachName(context, names, async (name) => {
-      const result = await context.call('wait', { name, for: condition, ...timeoutMs });
+    return forEachName(context, names, async (name, lateMs) => {
+      const left = timeoutMs === null ? {} : { timeoutMs: Math.max(0, timeoutMs - lateMs) };
+      const result = await context.call('wait', { name, for: condition, ...left });
       const { worker } = result;
       return () => {
         const ended = condition === 'exit' || condition === 'stopped';
