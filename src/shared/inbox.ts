@@ -51,7 +51,11 @@ export class Inbox {
     if (frame === undefined) return null;
     this.#next += 1;
     this.#frameBytes -= frame.length;
-    if (this.isEmpty) this.#forget();
+    if (this.isEmpty) {
+      this.#forget();
+      // Only now the far end is read again.
+      this.#unfinished?.refresh();
+    }
     return frame;
   }
 
@@ -71,14 +75,21 @@ export class Inbox {
     this.#frameBytes = 0;
   }
 
-  /** Counted from the beginning of a line: one that drips in is not given more time. */
+  /**
+   * Counted from the beginning of a line: one that drips in is not given more time. While whole ones wait their turn the
+   * far end is not read, and the end of the line may have been sent long ago.
+   */
   #watchUnfinished(lineEnded: boolean): void {
     if (lineEnded || !this.#reader.unfinished) {
       clearTimeout(this.#unfinished);
       this.#unfinished = undefined;
     }
     if (!this.#reader.unfinished || this.#unfinished !== undefined) return;
-    this.#unfinished = setTimeout(this.#onUnfinished, limits.unfinishedFrameMs);
+    const expired = () => {
+      if (this.isEmpty) this.#onUnfinished();
+      else this.#unfinished?.refresh();
+    };
+    this.#unfinished = setTimeout(expired, limits.unfinishedFrameMs);
     this.#unfinished.unref();
   }
 }
