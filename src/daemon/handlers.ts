@@ -107,7 +107,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     const own = subscriptions.size >= limits.maxSubscriptions;
     if (own || hub.size >= limits.maxSubscriptionsInAll) {
       const limit = own ? 'maxSubscriptions' : 'maxSubscriptionsInAll';
-      const where = own ? 'a connection' : 'on all connections together';
+      const where = own ? 'a connection; end one first (unwatch)' : 'on all connections together; try again later';
       throw new WorkerdError('limit.exceeded', `at most ${limits[limit]} subscriptions ${where}`, { limit });
     }
     const { id, start } = hub.subscribe({ peer, ...wish }, since);

@@ -172,7 +172,6 @@ describe('in stopping', () => {
     const name = `awaited-${what}`;
     await startDeaf(name, 500);
     await client.call('restart', { name, wait: false });
-    expect(await view(name)).toMatchObject({ phase: 'stopping', generation: 1 });
     const { worker } = await client.call('wait', { name, for: what });
     expect(worker).toMatchObject({ phase: 'running', generation: 2 });
     await client.call('stop', { name, force: true });
