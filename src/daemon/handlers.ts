@@ -2,6 +2,7 @@
  * The methods of the protocol, one handler each: parameters are checked against the table (invalid-params.ts),
  * everything else is somebody's who owns it. Decides nothing.
  */
+import { beginningAfter } from '../shared/afterwards.ts';
 import { WorkerdError } from '../shared/errors.ts';
 import { failpoint } from '../shared/failpoints.ts';
 import type { Handler } from '../shared/gate.ts';
@@ -96,12 +97,13 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     isLive(run) && run.kind !== 'thread' && run.pid !== null && run.startTime !== null
       ? options.usage.read(run.id, run.pid, run.startTime)
       : null;
-  /** Begins after the reply, which is queued when this turn's promises are done. */
-  const subscribe = (
+  /** What it hears begins after the reply. */
+  const subscribe = <R extends object>(
     { peer, subscriptions, signal }: Connection,
     wish: Pick<SubscriptionOptions, 'names' | 'types' | 'logs'>,
+    resultOf: (subscription: string) => R,
     since?: string,
-  ): string => {
+  ): R => {
     // Gone in the meantime: nobody would ever take its subscription back.
     signal.throwIfAborted();
     const own = subscriptions.size >= limits.maxSubscriptions;
@@ -112,8 +114,7 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     }
     const { id, start } = hub.subscribe({ peer, ...wish }, since);
     subscriptions.add(id);
-    setImmediate(start);
-    return id;
+    return beginningAfter(resultOf(id), start);
   };
   const view = (name: string) => ({ worker: viewOf(known(name)) });
 
@@ -183,8 +184,8 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       const wanted = types === undefined ? null : new Set<EventType>(types);
       const logs = wanted?.has('log') === true ? { logs: options.logs.wish(null) } : {};
       const { cursor } = hub;
-      const subscription = subscribe(connection, { names: names ?? null, types: wanted, ...logs }, since);
-      return { subscription, cursor };
+      const wish = { names: names ?? null, types: wanted, ...logs };
+      return subscribe(connection, wish, (subscription) => ({ subscription, cursor }), since);
     },
     unwatch({ subscription }, connection) {
       // Its own: another client's, whose name can be guessed, is none of its business.
@@ -204,12 +205,12 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       // This run alone, and it is over: what is left is had from the cursor.
       const only = params.generation !== undefined;
       if (only && (worker.generation > position.generation || isOver(worker))) return result;
-      const subscription = subscribe(connection, {
+      const wish = {
         names: [name],
-        types: new Set(['log', 'phase', 'removed']),
+        types: new Set<EventType>(['log', 'phase', 'removed']),
         logs: logs.wish({ name, position, only }, params),
-      });
-      return { ...result, subscription };
+      };
+      return subscribe(connection, wish, (subscription) => ({ ...result, subscription }));
     },
     'logs.locate': ({ name }) => ({ files: logs.locate(known(name).name) }),
 

@@ -1,5 +1,6 @@
 /** Answers as text, none longer than a frame: what does not fit is an error that says so. */
 import type { JSONRPCRequest, JSONRPCResponse } from 'json-rpc-2.0';
+import { beginOfAnswer } from './afterwards.ts';
 import { WorkerdError } from './errors.ts';
 import type { Admitted, AdmittedCall } from './gate.ts';
 import { limits } from './limits.ts';
@@ -38,18 +39,28 @@ export const encodeAnswer = (
 /** What an error in place of an answer takes, but for its id. */
 const errorRoom = 256;
 
+export interface BatchAnswer {
+  /** `null`: there is nothing to answer. */
+  readonly text: string | null;
+  /** To be called when it is on its way. */
+  readonly begins: readonly (() => void)[];
+}
+
 /**
  * A batch: begun in order and a few in one turn of the loop, carried out concurrently, answered in one frame. Answers
- * are encoded as they come, so that no more than a frame of them is ever held. `null`: there is nothing to answer.
+ * are encoded as they come, so that no more than a frame of them is ever held.
  */
 export const answerBatch = async (
   elements: readonly Admitted[],
   carryOut: (call: AdmittedCall) => Promise<JSONRPCResponse | null>,
-): Promise<string | null> => {
+): Promise<BatchAnswer> => {
+  const begins: (() => void)[] = [];
   let room = limits.maxFrameBytes - elements.length * errorRoom;
   let isFull = false;
   const place = (answer: JSONRPCResponse | null): string | null => {
     if (answer === null) return null;
+    const begin = beginOfAnswer(answer);
+    if (begin !== undefined) begins.push(begin);
     // To encode what cannot be sent would cost as much as to send it.
     const text = isFull
       ? encodeTooLong(answer.id)
@@ -67,7 +78,7 @@ export const answerBatch = async (
     answers.push(element.kind === 'answer' ? place(element.response) : carryOut(element).then(place));
   }
   const due = (await Promise.all(answers)).filter((answer) => answer !== null);
-  return due.length === 0 ? null : `[${due.join(',')}]`;
+  return { text: due.length === 0 ? null : `[${due.join(',')}]`, begins };
 };
 
 export const tooManyHeld = (request: JSONRPCRequest, limit: 'maxHeld' | 'maxHeldInAll'): JSONRPCResponse | null => {

@@ -1,6 +1,6 @@
 /** The requests of one connection that are in work: how many may be at once, and how many of them may wait. */
 import type { JSONRPCResponse } from 'json-rpc-2.0';
-import { answerBatch, tooManyHeld } from './answers.ts';
+import { answerBatch, type BatchAnswer, tooManyHeld } from './answers.ts';
 import type { Budget } from './budget.ts';
 import type { Admitted, AdmittedCall, Gate } from './gate.ts';
 import { limits } from './limits.ts';
@@ -40,7 +40,7 @@ export class Calls<S> {
   }
 
   /** What was not begun yet counts as in work: one batch after the other, or many would be made at once. */
-  carryOutBatch(elements: readonly Admitted[]): Promise<string | null> {
+  carryOutBatch(elements: readonly Admitted[]): Promise<BatchAnswer> {
     const begin = (call: AdmittedCall) => {
       if (!call.held) this.#inFlight -= 1;
       return this.carryOut(call);

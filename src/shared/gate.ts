@@ -4,6 +4,7 @@
  * maps what handlers throw to error objects that tell a client what it needs and nothing else.
  */
 import { type JSONRPCID, type JSONRPCRequest, type JSONRPCResponse, JSONRPCServer } from 'json-rpc-2.0';
+import { beginOf } from './afterwards.ts';
 import { WorkerdError } from './errors.ts';
 import { limits } from './limits.ts';
 import { errorResponse } from './rpc-errors.ts';
@@ -44,7 +45,9 @@ export class Gate<S> {
       this.#server.addMethodAdvanced(method, async ({ id, params }, session: S) => {
         try {
           const result: unknown = await handler(params, session);
-          return id === undefined ? null : { jsonrpc: '2.0', id, result: result === undefined ? null : result };
+          if (id !== undefined) return { jsonrpc: '2.0', id, result: result === undefined ? null : result };
+          beginOf(result)?.();
+          return null;
         } catch (error) {
           if (error instanceof WorkerdError) throw error;
           throw new WorkerdError('internal', 'internal error', { logId: options.onFault(method, error) });

@@ -7,7 +7,8 @@
  */
 import type { Socket } from 'node:net';
 import { JSONRPCClient, type JSONRPCResponse } from 'json-rpc-2.0';
-import { bytesBeyondFrame, tooLong } from './answers.ts';
+import { beginOfAnswer } from './afterwards.ts';
+import { type BatchAnswer, bytesBeyondFrame, tooLong } from './answers.ts';
 import type { Budget } from './budget.ts';
 import { Calls } from './calls.ts';
 import { connectionLost, errorFromRpc, turnedAway, WorkerdError } from './errors.ts';
@@ -304,10 +305,16 @@ export class Peer<S = undefined> {
     else if (only !== undefined) this.send(only.response);
   }
 
-  async #answer(due: Promise<string | JSONRPCResponse | null>): Promise<void> {
+  async #answer(due: Promise<BatchAnswer | JSONRPCResponse | null>): Promise<void> {
     this.#unanswered += 1;
     const answer = await due;
-    if (answer !== null) this.send(answer);
+    if (answer !== null && 'begins' in answer) {
+      if (answer.text !== null) this.send(answer.text);
+      for (const begin of answer.begins) begin();
+    } else if (answer !== null) {
+      this.send(answer);
+      beginOfAnswer(answer)?.();
+    }
     this.#unanswered -= 1;
     this.#pump();
   }

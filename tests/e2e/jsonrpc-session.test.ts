@@ -165,6 +165,24 @@ describe('bounds', () => {
     expect(await client.call('watch', { names: ['nobody-*'] })).toHaveProperty('result');
   });
 
+  it('events come after the answer that names their subscription, also of a batch that waits for more', async () => {
+    using client = connectTo(box);
+    await client.result('define', { name: 'batched', spec: sleeper });
+    using other = connectTo(box);
+    const ask = (id: number, method: string, params: object) => ({ jsonrpc: '2.0', id, method, params });
+    other.send(
+      `${JSON.stringify([
+        ask(1, 'watch', { names: ['batched'] }),
+        ask(2, 'wait', { name: 'batched', for: 'running', timeoutMs: 50 }),
+        ask(3, 'logs', { name: 'batched', follow: true }),
+      ])}\n`,
+    );
+    await client.result('wait', { name: 'batched', for: 'stopped' });
+    const [answers, event] = (await other.received(2)) as readonly [readonly Answer[], { params: object }];
+    expect(answers.map(({ id }) => id)).toEqual([1, 2, 3]);
+    expect(event.params).toMatchObject({ type: 'snapshot', name: 'batched', subscription: 's1' });
+  });
+
   it('a subscription is its own connection’s to end', async () => {
     using client = connectTo(box);
     using other = connectTo(box);
