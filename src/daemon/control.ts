@@ -16,6 +16,8 @@ export interface ControlOptions {
   /** The bundle of the daemon. */
   readonly program: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** For the daemon that is started. */
+  readonly flags?: readonly string[];
 }
 
 const say = ({ json, quiet }: ControlOptions, result: object, words: string): void => {
@@ -62,16 +64,27 @@ const infoOf = async (client: Client): Promise<DaemonInfo> => {
   }
 };
 
-export const startDetached = async (options: ControlOptions): Promise<number> => {
+const asPid = ({ pid }: DaemonInfo): string => String(pid);
+
+export const startDetached = async (options: ControlOptions, startedText = asPid): Promise<number> => {
   const before = await reach(options, 'start');
   const readiness = before === null ? await launchDaemon(options) : ({ kind: 'running' } as const);
   if (readiness.kind === 'failed') {
     throw new WorkerdError('internal', `cannot start the daemon: ${readiness.why}`, detailsOf(readiness));
   }
   const info = await infoOf(before ?? (await untilReached(options, 'start')));
-  const words = readiness.kind === 'ready' ? String(info.pid) : `already running (pid ${info.pid})`;
+  const words = readiness.kind === 'ready' ? startedText(info) : `already running (pid ${info.pid})`;
   say(options, { pid: info.pid, outcome: readiness.kind === 'ready' ? 'started' : 'already-running' }, words);
   return exitCodes.done;
+};
+
+/** A second one in the foreground: refused, with the pid of the first where that one says it. */
+export const sayAlreadyRunning = async (options: ControlOptions): Promise<void> => {
+  const first = await untilReached(options, 'start').catch(() => null);
+  const pid = first === null ? null : (await infoOf(first).catch(() => null))?.pid;
+  const words = pid == null ? `home ${options.places.home}` : `pid ${pid}`;
+  if (options.json) say(options, { pid: pid ?? null, outcome: 'already-running' }, '');
+  else process.stderr.write(`workerd: already running (${printable(words)}). See: workerd status\n`);
 };
 
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, retryMs));
@@ -133,7 +146,7 @@ export const runStop = async (options: ControlOptions, keepWorkers: boolean): Pr
 
 export const runRestart = async (options: ControlOptions): Promise<number> => {
   const client = await reach(options, 'restart', 0);
-  if (client === null) return startDetached(options);
+  if (client === null) return startDetached(options, ({ pid }) => `started (pid ${pid})`);
   const { startedAt } = await infoOf((await reach(options, 'restart')) ?? client);
   try {
     await client.call('daemon.restart', {});

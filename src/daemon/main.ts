@@ -5,7 +5,7 @@
 import { closeSync, readFileSync, writeSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { underCoreLimit, withoutCoreDumps } from '../shared/core-limit.ts';
 import { closeInherited } from '../shared/descriptors.ts';
 import { WorkerdError } from '../shared/errors.ts';
@@ -13,8 +13,19 @@ import { armFailpoints, failpointVariable } from '../shared/failpoints.ts';
 import { type Places, resolvePlaces } from '../shared/paths.ts';
 import { jsonText, printable } from '../shared/printable.ts';
 import type { Actor } from '../shared/worker.ts';
-import { type ControlOptions, runRestart, runStatus, runStop, startDetached } from './control.ts';
+import { type ControlOptions, runRestart, runStatus, runStop, sayAlreadyRunning, startDetached } from './control.ts';
 import { Daemon } from './daemon.ts';
+import {
+  colorOption,
+  type GlobalFlags,
+  help,
+  isLogLevel,
+  logLevelOf,
+  openFilesOf,
+  passedOn,
+  type StartFlags,
+  wholeNumber,
+} from './flags.ts';
 import { acquireLock, type Lock, prepareHome } from './instance.ts';
 import { createLog, rotateDaemonLog } from './log.ts';
 import type { Logger } from './ports.ts';
@@ -24,33 +35,12 @@ import { connectServiceManager } from './service-manager.ts';
 import { shimFlags } from './shim-start.ts';
 import { callersOpenFilesLimit } from './system.ts';
 
-interface GlobalFlags {
-  readonly home?: string;
-  readonly socket?: string;
-  readonly json?: boolean;
-  readonly quiet?: boolean;
-}
-interface StartFlags {
-  readonly detach?: boolean;
-  readonly background?: boolean;
-  readonly readyFd?: number;
-  readonly externalShim?: boolean;
-  readonly openFiles?: number;
-  readonly coreLimit?: string;
-  readonly logLevel: string;
-}
-
 /** Where this program and its siblings (shim, hosts) are. */
 const programs = import.meta.dirname;
 
 const readVersion = (): string => {
   const { version } = JSON.parse(readFileSync(join(programs, '..', 'package.json'), 'utf8')) as { version: string };
   return version;
-};
-
-const wholeNumber = (text: string): number => {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('a whole number is wanted.');
-  return Number(text);
 };
 
 const run = async (argv: readonly string[]): Promise<number> => {
@@ -65,7 +55,7 @@ const run = async (argv: readonly string[]): Promise<number> => {
     .option('--socket <path>', 'its socket (or WORKERD_SOCKET)')
     .option('--json', 'results and errors as JSON')
     .option('-q, --quiet', 'say nothing but what was asked for')
-    .option('--color <when>', 'auto, always or never', 'auto')
+    .addOption(colorOption().default('auto'))
     .exitOverride()
     .configureOutput({ outputError: () => {} })
     .addHelpText('after', help.program);
@@ -85,9 +75,10 @@ const run = async (argv: readonly string[]): Promise<number> => {
       .description(summary)
       .exitOverride()
       .configureOutput({ outputError: () => {} });
-    for (const flag of ['--home <dir>', '--socket <path>', '--json', '-q, --quiet', '--color <when>']) {
+    for (const flag of ['--home <dir>', '--socket <path>', '--json', '-q, --quiet']) {
       made.addOption(made.createOption(flag).hideHelp());
     }
+    made.addOption(colorOption().hideHelp());
     // The global flags are taken before and after the verb alike.
     made.hook('preAction', () => {
       for (const [key, value] of Object.entries(made.opts())) {
@@ -99,15 +90,18 @@ const run = async (argv: readonly string[]): Promise<number> => {
   command('start', 'Runs the daemon, in the foreground unless --detach is given.')
     .option('--detach', 'return when it answers, and print its pid')
     .option('--external-shim', 'the shim is started and stopped by somebody else (workerd shim)')
-    .option('--open-files <n>', "soft limit of open files for workers (default: the caller's)", wholeNumber)
-    .option('--log-level <level>', 'debug, info, warn or error', process.env['WORKERD_LOG'] ?? 'info')
+    .option('--open-files <n>', "soft limit of open files for workers (default: the caller's)", openFilesOf)
+    .option('--log-level <level>', 'debug, info, warn or error (default: info; also WORKERD_LOG)', logLevelOf)
     .addOption(program.createOption('--core-limit <bytes>').hideHelp())
     .addOption(program.createOption('--background').hideHelp())
     .addOption(program.createOption('--ready-fd <fd>').argParser(wholeNumber).hideHelp())
     .addHelpText('after', help.start)
     .action(async (flags: StartFlags) => {
       const options = controlOptions();
-      exitCode = flags.detach === true ? await startDetached(options) : await serve(options.places, flags, version);
+      exitCode =
+        flags.detach === true
+          ? await startDetached({ ...options, flags: passedOn(flags) })
+          : await serve(options, flags, version);
     });
   command('stop', 'Ends every worker in good order, then the shim, then the daemon.')
     .option('--keep-workers', 'end the daemon alone; the next one finds the workers')
@@ -141,25 +135,6 @@ const run = async (argv: readonly string[]): Promise<number> => {
 
 const globalKeys = new Set(['home', 'socket', 'json', 'quiet', 'color']);
 
-const help = {
-  program: `
-All of it is also there as "workerctl daemon …".
-
-Examples:
-  workerd start --detach        start it in the background
-  workerd status                is it there?
-  workerd restart               replace it, for example after an upgrade; workers stay
-  workerd stop                  end every worker, then the daemon`,
-  start: `
-Examples:
-  workerd start                 in the foreground, as a service manager wants it
-  workerd start --detach        in the background; prints its pid`,
-  stop: `
-Examples:
-  workerd stop                  ends every worker in good order first
-  workerd stop --keep-workers   the workers go on without it`,
-};
-
 const placesOf = (flags: GlobalFlags): Places =>
   resolvePlaces({ home: flags.home, socket: flags.socket, env: process.env, uid: process.getuid?.() ?? -1 });
 
@@ -178,7 +153,10 @@ const report = (error: unknown, json: boolean): number => {
 
 const faultOf = (error: unknown): WorkerdError => {
   if (!(error instanceof CommanderError)) return new WorkerdError('internal', String(error), {}, { cause: error });
-  const message = error.message.replace(/^error: /, '').replace(/\n/g, ' ');
+  const message = error.message
+    .replace(/^error: /, '')
+    .replace(/\n/g, ' ')
+    .replace(/\.+$/, '');
   return new WorkerdError('usage', `${message}. See: workerd --help`);
 };
 
@@ -193,7 +171,8 @@ const tellStarter = (fd: number | undefined, message: object): void => {
   }
 };
 
-const serve = async (places: Places, flags: StartFlags, version: string): Promise<number> => {
+const serve = async (options: ControlOptions, flags: StartFlags, version: string): Promise<number> => {
+  const { places } = options;
   const callersUmask = process.umask(0o077);
   // Before our own descriptors: what is open and not ours was the caller's.
   closeInherited(flags.readyFd);
@@ -205,7 +184,7 @@ const serve = async (places: Places, flags: StartFlags, version: string): Promis
     const lock = await takeLock(places);
     if (lock === null) {
       if (flags.background === true) tellStarter(flags.readyFd, { running: true });
-      else process.stderr.write(`workerd: already running (home ${printable(places.home)}). See: workerd status\n`);
+      else await sayAlreadyRunning(options);
       return 1;
     }
     return await live(places, flags, version, callersUmask, lock);
@@ -245,7 +224,11 @@ const live = async (
   const background = flags.background === true;
   if (background) rotateDaemonLog(places);
   const terminal = !background && process.stderr.isTTY;
-  const log = createLog({ level: flags.logLevel, terminal, file: background ? places.daemonLog : null });
+  const wished = flags.logLevel ?? process.env['WORKERD_LOG'] ?? '';
+  const level = isLogLevel(wished) ? wished : 'info';
+  const log = createLog({ level, terminal, file: background ? places.daemonLog : null });
+  // A variable may come from anywhere, and a daemon that is being replaced must come up.
+  if (wished !== '' && wished !== level) log.warn({ WORKERD_LOG: wished }, `no such log level: ${level} is used`);
   const openFiles = flags.openFiles ?? callersOpenFilesLimit(process.ppid);
   const serviceManager = connectServiceManager(process.env, log);
   const coreLimit = flags.coreLimit ?? withoutCoreDumps();

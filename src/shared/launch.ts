@@ -13,6 +13,8 @@ export interface LaunchOptions {
   /** The bundle of the daemon. */
   readonly program: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** More for its command line. */
+  readonly flags?: readonly string[];
   readonly signal?: AbortSignal;
 }
 
@@ -54,13 +56,13 @@ const callersOpenFiles = (): readonly string[] => {
   }
 };
 
-export const launchDaemon = async ({ places, program, env, signal }: LaunchOptions): Promise<Readiness> => {
+export const launchDaemon = async ({ places, program, env, flags = [], signal }: LaunchOptions): Promise<Readiness> => {
   // Only here: most calls find a daemon and need no child process.
   const { spawn } = process.getBuiltinModule('node:child_process');
   closeInherited(undefined);
   const where = ['--home', places.home, '--socket', places.socket];
   const argv = [process.execPath, '--disable-sigusr1', ...memoryFlags, program, 'start', '--background', ...where];
-  argv.push('--ready-fd', '3', ...callersOpenFiles());
+  argv.push('--ready-fd', '3', ...(flags.includes('--open-files') ? [] : callersOpenFiles()), ...flags);
   const child = spawn('/bin/sh', ['-c', '"$@" </dev/null >/dev/null 2>&1 &', 'sh', ...argv], {
     cwd: '/',
     detached: true,

@@ -60,8 +60,9 @@ describe('a second one', () => {
     await using box = new Sandbox();
     const pid = await box.startDaemon();
     const { code, stderr } = await box.workerd(['start']);
-    expect(code).toBe(1);
-    expect(stderr).toMatch(/already running/);
+    expect([code, stderr]).toEqual([1, `workerd: already running (pid ${pid}). See: workerd status\n`]);
+    const inJson = await box.workerd(['start', '--json']);
+    expect([inJson.code, JSON.parse(inJson.stdout)]).toEqual([1, { pid, outcome: 'already-running' }]);
     const client = await box.client();
     expect(await client.call('daemon.info', {})).toMatchObject({ pid });
   });
@@ -71,6 +72,50 @@ describe('a second one', () => {
     const pid = await box.startDaemon();
     const { code, stdout } = await box.workerd(['start', '--detach']);
     expect([code, stdout.trim()]).toEqual([0, `already running (pid ${pid})`]);
+  });
+});
+
+describe('what workerd is told', () => {
+  it('start --detach hands its flags on, and a replaced daemon keeps them', async () => {
+    await using box = new Sandbox();
+    await box.workerd(['start', '--detach', '--open-files', '345', '--log-level', 'debug']);
+    const limit = async () => (await box.workerctl(['run', '--rm', '--', 'sh', '-c', 'ulimit -n'])).stdout;
+    expect(await limit()).toBe('345\n');
+    expect(box.said()).toContain('"level":"debug"');
+    expect((await box.workerd(['restart'])).stdout).toMatch(/^restarted \(pid \d+\)\n$/);
+    expect(await limit()).toBe('345\n');
+  });
+
+  it('start --detach --external-shim brings no shim along', async () => {
+    await using box = new Sandbox();
+    expect((await box.workerd(['start', '--detach', '--external-shim'])).code).toBe(0);
+    expect(shimsOf(box)).toEqual([]);
+  });
+
+  it.each([
+    [['start', '--detach', '--log-level', 'loud'], 'one of debug, info, warn, error is wanted'],
+    [['start', '--detach', '--open-files', 'many'], 'a whole number is wanted'],
+    [['start', '--detach', '--open-files', '0'], 'with none a worker cannot even be loaded'],
+    [['status', '--color', 'loud'], 'Allowed choices are auto, always, never'],
+    [['status', 'x'], "too many arguments for 'status'. Expected 0 arguments but got 1: x"],
+  ])('%j: exit 2, in words', async (args, words) => {
+    await using box = new Sandbox();
+    const { code, stderr } = await box.workerd(args);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/^workerd: .*[^.]\. See: workerd --help\n$/)]);
+    expect(stderr).toContain(`${words}. See`);
+    expect(daemonsOf(box)).toEqual([]);
+  });
+
+  it('a log level of the environment that is none is said, and starts it all the same', async () => {
+    await using box = new Sandbox();
+    expect((await box.workerd(['start', '--detach'], { env: { WORKERD_LOG: 'loud' } })).code).toBe(0);
+    expect(box.said()).toContain('no such log level: info is used');
+  });
+
+  it('restart where there is none starts one, and says so', async () => {
+    await using box = new Sandbox();
+    const { code, stdout } = await box.workerd(['restart']);
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^started \(pid \d+\)\n$/)]);
   });
 });
 
