@@ -7,11 +7,11 @@ import { isAlive, type WorkerView } from '../shared/worker.ts';
 import type { Context } from './context.ts';
 
 /** The daemon names the place; where nothing was written yet, the place it will be. */
-export const logDirectory = async (context: Context, name: string): Promise<string> => {
-  const { files } = await context.call('logs.locate', { name });
+export const logDirectory = async (daemon: Pick<Context, 'call'>, name: string): Promise<string> => {
+  const { files } = await daemon.call('logs.locate', { name });
   const file = files[0];
   if (file !== undefined) return dirname(file.path);
-  const { home } = await context.call('daemon.info', {});
+  const { home } = await daemon.call('daemon.info', {});
   return join(home, 'logs', name);
 };
 

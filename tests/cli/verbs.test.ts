@@ -67,6 +67,21 @@ describe('start', () => {
     expect(fake.writes).toEqual([1]);
   });
 
+  test('a running one is replaced: by which run, and with --no-wait that it is on its way', async () => {
+    const fake = await serve({
+      start: ({ wait }) => ({
+        outcome: 'replaced',
+        worker: makeView(
+          wait === 'none' ? { name: 'web', phase: 'stopping', generation: 4 } : { name: 'web', generation: 5 },
+        ),
+      }),
+    });
+    const replace = ['start', ...at(fake), '-n', 'web', '--if-running', 'replace'];
+    expect((await cli([...replace, '--', 'sleep'])).err).toBe('workerctl: web was replaced by run 5\n');
+    const { out, err } = await cli([...replace, '--no-wait', '--', 'sleep']);
+    expect([out, err]).toEqual(['web\n', 'workerctl: web is being replaced: run 4 is ending\n']);
+  });
+
   test('a module without a name leaves the name to the daemon', async () => {
     const fake = await serve({ start });
     await cli([
@@ -240,6 +255,26 @@ describe('stop, restart, wait and their kin', () => {
     const fake = await serve({ wait });
     expect((await cli(['wait', 'web', '--timeout', '10ms', ...at(fake)])).code).toBe(124);
     expect(fake.calls[0]?.params).toEqual({ name: 'web', for: 'exit', timeoutMs: 10 });
+  });
+
+  test('what was waited for and is over by now is said as what it was', async () => {
+    const exit = { kind: 'code', code: 3 } as const;
+    const fake = await serve({ wait: () => ({ worker: stopped({ phase: 'failed', exit }) }) });
+    const { code, out } = await cli(['wait', 'web', '--for', 'ready', ...at(fake)]);
+    expect([code, out]).toEqual([0, expect.stringMatching(/^web: was ready, then failed \(exit code 3, ran .*\)\n$/)]);
+  });
+
+  test.each([
+    [['stop', 'x*'], 'no worker matches'],
+    [['wait', 'x*'], 'no worker matches'],
+    [['stop', '--all'], 'no worker runs'],
+    [['rm', '--all'], 'there are no workers'],
+  ])('%j with nothing to do: 0, said in words, and nothing with -q or --json', async (line, words) => {
+    const fake = await serve({ status: statusOf(() => []) });
+    expect(await cli([...line, ...at(fake)])).toEqual({ code: 0, out: '', err: `workerctl: ${words}\n` });
+    for (const flag of ['-q', '--json']) {
+      expect(await cli([...line, ...at(fake), flag])).toEqual({ code: 0, out: '', err: '' });
+    }
   });
 
   test('Ctrl-C while waiting: 130, and no word', async () => {
@@ -450,6 +485,50 @@ describe('run', () => {
     ]);
     end.resolve({ worker: stopped({ name: 'job' }) });
     expect(await process.code).toBe(130);
+  });
+
+  test('on a terminal it says after a while what a second one does', async () => {
+    const end = Promise.withResolvers<unknown>();
+    const fake = await running(end.promise, { stop: () => new Promise(() => {}) });
+    const process = startCli(['run', ...at(fake), '--', 'make'], { columns: 80 });
+    await eventually(() => fake.calls.some(({ method }) => method === 'wait'));
+    process.send('SIGINT');
+    await eventually(() => process.err() === 'workerctl: job was asked to stop; Ctrl-C again kills it\n');
+    end.resolve({ worker: stopped({ name: 'job' }) });
+    expect(await process.code).toBe(130);
+  });
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s while the start is on its way: what comes of it is stopped', async (signal, code) => {
+    const begun = Promise.withResolvers<unknown>();
+    const end = Promise.withResolvers<unknown>();
+    const stop = () => {
+      end.resolve({ worker: stopped({ name: 'job' }) });
+      return { outcome: 'stopped', worker: stopped() };
+    };
+    const fake = await running(end.promise, { start: () => begun.promise, stop });
+    const process = startCli(['run', ...at(fake), '--', 'make']);
+    await eventually(() => fake.calls.some(({ method }) => method === 'start'));
+    process.send(signal);
+    begun.resolve({ outcome: 'started', worker: makeView({ name: 'job', generation: 1 }) });
+    expect(await process.code).toBe(code);
+    expect(fake.calls.filter(({ method }) => method === 'stop').map(({ params }) => params)).toEqual([
+      { name: 'job', force: false },
+    ]);
+  });
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('a second %s before there is an answer gives up', async (signal, code) => {
+    const fake = await running(new Promise(() => {}), { start: () => new Promise(() => {}) });
+    const process = startCli(['run', ...at(fake), '--', 'make']);
+    await eventually(() => fake.calls.some(({ method }) => method === 'start'));
+    process.send(signal);
+    process.send(signal);
+    expect(await process.code).toBe(code);
   });
 
   test('a program that is missing: said, and 127', async () => {

@@ -41,6 +41,17 @@ test('a second Ctrl-C kills', async () => {
   expect(await box.status('r')).toMatchObject({ phase: 'stopped', exit: { kind: 'signal', signal: 'SIGKILL' } });
 });
 
+test('SIGTERM stops it as Ctrl-C does, and ends with 143', async () => {
+  await using box = new Sandbox();
+  const script = 'trap "echo bye; exit 0" TERM; echo up; while :; do sleep 0.05; done';
+  const running = box.spawn('workerctl', ['run', '--rm', '-n', 'r', '--', 'sh', '-c', script]);
+  await eventually(() => running.stdout().includes('up\n'));
+  running.child.kill('SIGTERM');
+  const { code, stdout } = await running.finished;
+  expect({ code, stdout }).toEqual({ code: 143, stdout: 'up\nbye\n' });
+  expect((await box.workerctl(['status', 'r'])).code).toBe(4);
+});
+
 test('--rm forgets it at the end', async () => {
   await using box = new Sandbox();
   expect((await box.workerctl(['run', '--rm', '-n', 'r', '--', 'true'])).code).toBe(0);

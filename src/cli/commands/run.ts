@@ -1,6 +1,6 @@
 /**
  * `workerctl run`: a worker in the foreground. Its stdout and stderr are passed on byte for byte, and its exit code;
- * Ctrl-C stops it, a second one kills it.
+ * Ctrl-C (or SIGTERM) stops it, a second one kills it.
  */
 import type { Client, ParamsInput } from '../../shared/client.ts';
 import { exitCodes, WorkerdError } from '../../shared/errors.ts';
@@ -12,6 +12,7 @@ import type { Args } from '../args.ts';
 import type { Context } from '../context.ts';
 import { definitionOptions, readStart } from '../definition.ts';
 import { exitCodeOf } from '../exit-code.ts';
+import { Interrupts } from '../interrupts.ts';
 import { BrokenPipe } from '../io.ts';
 import { explainDenied, logDirectory, RunTracker } from '../log-source.ts';
 import { allWorkers } from '../names.ts';
@@ -23,7 +24,7 @@ export const run: Verb = {
     usage: '[options] NAME | ./module.ts[#export] | [-n NAME] -- COMMAND [ARG...]',
     summary: 'Start a worker and stay with it: its output, and its exit code.',
     details:
-      'As start, in the foreground. Ctrl-C stops the worker, a second one kills it. A worker that runs already is joined, from now on.',
+      'As start, in the foreground. Ctrl-C (or SIGTERM) stops the worker, a second one kills it. A worker that runs already is joined, from now on.',
     options: [...definitionOptions, { flags: '--rm', text: 'forget the worker at the end' }],
     examples: [
       ['workerctl run --rm -- make -j4', 'a job that others can watch and stop'],
@@ -41,11 +42,12 @@ const runForeground = async (context: Context, args: Args): Promise<number> => {
   // Which runs were there before tells the first one of ours, however soon the answer to `start` comes.
   const before = await allWorkers(context, { names: [`${likelyName}*`] });
   const client = await context.client();
-  const result = await client.call('start', { ...params, wait: 'none' }, { signal: context.signal });
-  const { name } = result.worker;
   const done = new AbortController();
-  const interrupts = stopOnInterrupt(context, client, name);
+  const interrupts = new Interrupts(context);
   try {
+    const result = await client.call('start', { ...params, wait: 'none' }, { signal: interrupts.givenUp });
+    const { name } = result.worker;
+    interrupts.attach(client, name);
     const tracker = new RunTracker();
     const ending = client.call('wait', { name, for: 'exit' });
     ending.then(({ worker }) => tracker.finish(worker.generation)).catch(() => tracker.finish());
@@ -55,13 +57,13 @@ const runForeground = async (context: Context, args: Args): Promise<number> => {
     const ended = await Promise.race([ending, interrupts.refused]);
     if (ended instanceof WorkerdError) {
       context.fail(ended);
-      return exitCodes.interrupted;
+      return interrupts.code ?? exitCodes.failed;
     }
     const { worker } = ended;
     await output;
     explain(context, worker);
     if (args.flag('rm')) await client.call('remove', { name });
-    return interrupts.count > 0 ? exitCodes.interrupted : (exitCodeOf(worker) ?? exitCodes.failed);
+    return interrupts.code ?? exitCodeOf(worker) ?? exitCodes.failed;
   } finally {
     interrupts.stop();
     done.abort();
@@ -79,35 +81,6 @@ const inTime = async (client: Client, name: string, { wait, timeoutMs }: ParamsI
   }
 };
 
-interface Interrupts {
-  readonly count: number;
-  /** Why the worker cannot be ended, where that is so: nobody waits for it any longer. */
-  readonly refused: Promise<WorkerdError>;
-  readonly stop: () => void;
-}
-
-const stopOnInterrupt = (context: Context, client: Client, name: string): Interrupts => {
-  let count = 0;
-  const { promise: refused, resolve: refuse } = Promise.withResolvers<WorkerdError>();
-  const end = () => {
-    count += 1;
-    if (count > 2) return;
-    client.call('stop', { name, force: count === 2 }).catch((error: unknown) => {
-      if (error instanceof WorkerdError && error.code === 'worker.busy') refuse(error);
-    });
-  };
-  const stop = context.io.onSignal('SIGINT', end);
-  // Pressed while the start was on its way.
-  if (context.signal.aborted) end();
-  return {
-    get count() {
-      return count;
-    },
-    refused,
-    stop,
-  };
-};
-
 interface Joined {
   readonly name: string;
   readonly tracker: RunTracker;
@@ -123,7 +96,7 @@ const passOn = async (context: Context, client: Client, joined: Joined): Promise
   const old = result.outcome === 'already-running';
   const first = old ? result.worker.generation : earlier + 1;
   try {
-    const directory = await logDirectory(context, name);
+    const directory = await logDirectory(client, name);
     let from = old ? (tailLines(directory, 0, { generation: first }).cursor?.offset ?? 0) : 0;
     tracker.follow(client, name, signal).catch(() => {});
     const write = passingOn(context, () => client.call('stop', { name }).catch(() => {}));
