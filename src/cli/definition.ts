@@ -196,6 +196,9 @@ const moduleSpec = (module: { path: string; name: string }, args: Args, common: 
   if (args.flag('thread') && args.flag('process')) throw usage('--thread and --process exclude each other');
   if (module.name === '') throw usage(`the name of the export after # is missing in ${quoted(`${module.path}#`)}`);
   const kind = args.flag('thread') ? 'thread' : 'process';
+  if (kind === 'thread' && args.value('user') !== undefined) {
+    throw usage('--user: a thread shares its process with others, so it has no user of its own. Use --process');
+  }
   return {
     kind,
     module: isAbsolute(module.path) ? resolve(module.path) : resolve(io.cwd(), module.path),
@@ -233,10 +236,13 @@ const readEnvFile = (path: string): Readonly<Record<string, string>> => {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw usage(`--env-file: cannot read ${path}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    throw usage(`--env-file: cannot read ${path}: ${whyOf(error as NodeJS.ErrnoException)}`);
   }
   return parseEnvFile(text, path);
 };
+
+const whyOf = ({ errno, code, message }: NodeJS.ErrnoException): string =>
+  errno === undefined ? message : `${process.getBuiltinModule('node:util').getSystemErrorMessage(errno)} (${code})`;
 
 const callerOf = (io: Io, spec: SpecInput): CallerInput => {
   const env = Object.create(null) as Record<string, string>;

@@ -44,7 +44,9 @@ export const expandNames = async (context: Context, words: readonly string[]): P
   const globs = words.filter(isGlob);
   if (globs.length === 0) return [...new Set(words)];
   const matched = (await allWorkers(context, { names: globs })).map((view) => view.name);
-  return [...new Set([...words.filter((word) => !isGlob(word)), ...matched])];
+  const names = [...new Set([...words.filter((word) => !isGlob(word)), ...matched])];
+  if (names.length === 0 && !context.json) context.note('no worker matches');
+  return names;
 };
 
 /** `--all` instead of names; with `alive` only those that run. */
@@ -55,7 +57,9 @@ export const namesOrAll = async (
   if (all && words.length > 0) throw usage('--all and names exclude each other');
   if (!all && words.length === 0) throw usage(`NAME is missing. See: workerctl ${context.verb} --help`);
   if (!all) return expandNames(context, words);
-  return (await allWorkers(context)).filter((view) => !alive || isAlive(view.phase)).map((view) => view.name);
+  const meant = (await allWorkers(context)).filter((view) => !alive || isAlive(view.phase));
+  if (meant.length === 0 && !context.json) context.note(alive ? 'no worker runs' : 'there are no workers');
+  return meant.map((view) => view.name);
 };
 
 /** A connection takes no more than 1,024 requests that wait. */

@@ -69,8 +69,13 @@ export const parseChoice = <T extends string>(text: string, flag: string, choice
   throw usage(`${flag}: ${quoted(text)} is none of ${choices.join(', ')}${hint}`);
 };
 
-/** The nearest of `known`, where it is near enough to be what was meant. */
+/** Shorter words begin too many others. */
+const leastBeginning = 3;
+
+/** The one of `known` that it begins, or the nearest, where that is near enough to be what was meant. */
 export const nearest = (word: string, known: readonly string[]): string | null => {
+  const begun = word.length < leastBeginning ? [] : known.filter((name) => name.startsWith(word));
+  if (begun.length === 1) return begun[0] ?? null;
   const ranked = known
     .map((name) => ({ name, distance: word.length > 64 ? word.length : editDistance(word, name) }))
     .sort((a, b) => a.distance - b.distance);

@@ -58,7 +58,7 @@ export const checkSpec = (name: string, spec: Spec, caller: Caller): void => {
   }
   // The host of such threads could not reach what lies in our home, which is closed to others.
   if (spec.user !== null && spec.kind === 'thread')
-    throw unfit('spec.user: a thread cannot; use kind process', { member });
+    throw unfit('spec.user: a thread has no user of its own; use kind process', { member });
   checkSize(name, spec, caller);
 };
 

@@ -41,7 +41,8 @@ export const startFailed = (worker: WorkerRecord, generation: number): WorkerdEr
         : own === null && worker.reason !== null
           ? `${run?.stop?.outlived === true && isOpen(run) ? 'its earlier run ' : ''}${worker.reason}`
           : 'it was stopped before that';
-  const next = exit === null ? '' : `. See: workerctl logs ${name}`;
+  // One that was never there wrote nothing.
+  const next = exit === null ? '' : `. See: workerctl ${exit.kind === 'spawn-failed' ? 'status' : 'logs'} ${name}`;
   return new WorkerdError('worker.start-failed', `${name} did not start: ${why}${next}`, {
     name,
     generation,

@@ -100,7 +100,8 @@ export class Waiters {
       if (timeoutMs !== undefined) {
         cancel = this.#clock.at(this.#clock.mono() + timeoutMs, () => {
           done();
-          reject(new WorkerdError('wait.timeout', `${name}: not ${what} within ${timeoutMs} ms`, { name, timeoutMs }));
+          const time = timeoutMs < 1000 ? `${timeoutMs} ms` : `${timeoutMs / 1000} s`;
+          reject(new WorkerdError('wait.timeout', `${name}: not ${what} within ${time}`, { name, timeoutMs }));
         });
       }
       signal?.addEventListener('abort', onAbort, { once: true });

@@ -148,6 +148,9 @@ describe('the line', () => {
   test('the nearest word', () => {
     expect(nearest('stauts', ['start', 'status', 'stop'])).toBe('status');
     expect(nearest('sotp', ['start', 'status', 'stop'])).toBe('stop');
+    // What it begins is meant, though another word is nearer.
+    expect(nearest('stat', ['start', 'status', 'stop'])).toBe('status');
+    expect(nearest('sta', ['start', 'status', 'stop'])).toBe('start');
     expect(nearest('frobnicate', ['start', 'status', 'stop'])).toBeNull();
   });
 });
@@ -170,12 +173,16 @@ describe('mistakes are told, with exit code 2, before the daemon hears of them',
     [['start', 'web', '--grace', '5s'], '--grace is part of a definition'],
     [['start', '--thread', '--', 'x'], '--thread is for modules'],
     [['start', './x.ts', '--thread', '--process'], 'exclude each other'],
+    [['start', './x.ts', '--thread', '--user', 'nobody'], 'has no user of its own'],
     [['start', '-n', '-rf', '--', 'x'], "cannot be a worker's name"],
     [['start', '-e', 'UNSET_HERE', '--', 'x'], 'not set in your environment'],
     [['start', '--params', '{', './x.ts'], '--params is not valid JSON'],
     [['start', '--params', '1', '-p', 'a=1', './x.ts'], 'must be an object'],
     [['start', '--restart', 'maybe', '--', 'x'], 'none of no, on-failure, always'],
-    [['start', '--env-file', '/nowhere/env', '--', 'x'], 'cannot read /nowhere/env: ENOENT'],
+    [
+      ['start', '--env-file', '/nowhere/env', '--', 'x'],
+      'cannot read /nowhere/env: no such file or directory (ENOENT)',
+    ],
     [['logs', 'x', '--raw', '--format', 'cri'], 'one format at a time'],
     [['logs', 'x', '-n', '-5'], '-n'],
     [['status', '--color', 'pink'], 'none of auto, always, never'],

@@ -91,6 +91,14 @@ describe('until', () => {
     });
   });
 
+  it('says a longer time in seconds', async () => {
+    const { waiters, clock } = setUp([fakeWorker()]);
+    const held = waiters.until('w', enabled, { what, timeoutMs: 1500 });
+    held.catch(() => {});
+    await clock.run(1500);
+    await expect(held).rejects.toThrow('w: not enabled within 1.5 s');
+  });
+
   it('an abort ends it with its reason, also one from before', async () => {
     const { waiters } = setUp([fakeWorker()]);
     const gone = new AbortController();

@@ -77,7 +77,7 @@ describe('what does not load says why and what to do', () => {
     ],
     ['has-nothing.cjs', '', 'LoadError', ['exports: nothing']],
     ['exports-a-number.mjs', 'export default 5', 'LoadError', ["'default'", 'is not a function but a number']],
-    ['has-an-ending-of-its-own.txt', 'hello', 'LoadError', ['.cjs', 'Rename']],
+    ['has-an-ending-of-its-own.txt', 'hello', 'LoadError', ['.cjs', 'workerctl start -- ']],
   ])('%s', async (name, text, errorName, words) => {
     const path = bench.file(name, text);
     const { exit, err } = await outcome(path);

@@ -28,7 +28,7 @@ export const start: Verb = {
     else {
       context.line(worker.name);
       if (outcome === 'already-running') context.note(`${worker.name} is already running${processText(worker)}`);
-      if (outcome === 'replaced') context.note(`${worker.name} was replaced by run ${worker.generation}`);
+      if (outcome === 'replaced') context.note(replacedText(worker));
     }
     return 0;
   },
@@ -36,3 +36,9 @@ export const start: Verb = {
 
 const processText = ({ pid, phase }: WorkerView): string =>
   pid === null ? (phase === 'running' ? '' : ` (${phase})`) : ` (pid ${pid})`;
+
+/** With `--no-wait` the answer comes before the new run does. */
+const replacedText = ({ name, phase, generation }: WorkerView): string =>
+  phase === 'stopping'
+    ? `${name} is being replaced: run ${generation} is ending`
+    : `${name} was replaced by run ${generation}`;

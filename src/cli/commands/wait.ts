@@ -1,9 +1,13 @@
 /** `workerctl wait`: until a condition holds; for the end of a run its own exit code. */
+
+import { isAlive, type WorkerView } from '../../shared/worker.ts';
 import { exitCodeOf } from '../exit-code.ts';
 import { expandNames, forEachName } from '../names.ts';
 import { endedText, runningText } from '../render/outcome.ts';
 import type { Verb } from '../run.ts';
 import { parseChoice, parseDuration } from '../values.ts';
+
+const conditions = ['exit', 'running', 'ready', 'stopped'] as const;
 
 export const wait: Verb = {
   spec: {
@@ -23,7 +27,7 @@ export const wait: Verb = {
     maxOperands: 1000,
   },
   run: async (context, args) => {
-    const condition = parseChoice(args.value('for') ?? 'exit', '--for', ['exit', 'running', 'ready', 'stopped']);
+    const condition = parseChoice(args.value('for') ?? 'exit', '--for', conditions);
     const timeout = args.value('timeout');
     const timeoutMs = timeout === undefined ? null : parseDuration(timeout, '--timeout');
     const names = await expandNames(context, args.operands);
@@ -32,12 +36,18 @@ export const wait: Verb = {
       const result = await context.call('wait', { name, for: condition, ...left });
       const { worker } = result;
       return () => {
-        const ended = condition === 'exit' || condition === 'stopped';
         if (context.json) context.result(result);
         else if (context.quiet) context.line(name);
-        else context.line(`${name}: ${ended ? endedText(worker.phase, worker) : runningText(condition, worker)}`);
+        else context.line(`${name}: ${metText(condition, worker)}`);
         return condition === 'exit' ? (exitCodeOf(worker) ?? 0) : 0;
       };
     });
   },
+};
+
+/** What was waited for may be over by now: it counts all the same, and is said as what it was. */
+const metText = (condition: (typeof conditions)[number], worker: WorkerView): string => {
+  const ended = endedText(worker.phase, worker);
+  if (condition === 'exit' || condition === 'stopped') return ended;
+  return isAlive(worker.phase) ? runningText(condition, worker) : `was ${condition}, then ${ended}`;
 };

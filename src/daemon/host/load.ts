@@ -48,7 +48,9 @@ const checkFile = (path: string): void => {
   if (!stat.isFile())
     throw new LoadError(`${path} is not a file. Name the module's file, e.g. ${join(path, 'index.js')}`);
   if (!endings.includes(extname(path))) {
-    throw new LoadError(`${path} is not a module: its name ends in none of ${endings.join(' ')}. Rename it`);
+    throw new LoadError(
+      `${path} is not a module: its name ends in none of ${endings.join(' ')}. A program is started with: workerctl start -- ${path}`,
+    );
   }
 };
 
