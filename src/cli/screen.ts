@@ -25,6 +25,7 @@ export class Screen {
   #due = false;
   #notBefore = -Infinity;
   #open = true;
+  #drawn = false;
   #shown: readonly string[] = [];
   /** What was said last, until something happens. */
   #notice: string | null = null;
@@ -92,10 +93,10 @@ export class Screen {
     else this.#timer = setTimeout(() => this.#draw(), wait);
   }
 
-  /** The last frame stays; the cursor stands below it. */
+  /** The last frame stays, where there was one; the cursor stands below it. */
   close(): void {
     if (!this.#open) return;
-    this.#draw(true);
+    if (this.#drawn || this.#model.views.size > 0) this.#draw(true);
     this.#restore();
     for (const undo of this.#undo.splice(0)) undo();
   }
@@ -115,6 +116,7 @@ export class Screen {
       last,
     });
     this.#shown = shown;
+    this.#drawn = true;
     this.#write(this.#frames.next(lines, size, { last }));
     const ended = performance.now();
     this.#notBefore = ended + Math.max(minFrameMs, restFactor * (ended - began));

@@ -100,6 +100,29 @@ test.skipIf(!hasTmux)(
   },
 );
 
+test.skipIf(!hasTmux)(
+  'no workers: said at once, then the first one; an unknown name leaves no table (needs tmux)',
+  async () => {
+    await using box = new Sandbox();
+    await box.startDaemon();
+    using tmux = await open(box, { columns: 90, rows: 14 });
+    tmux.type(`${programs} watch nobody; echo end"-"1`);
+    await eventually(() => tmux.lines().includes('end-1'), { what: 'an unknown name' });
+    expect(tmux.screen()).toContain('no worker is named "nobody"');
+    expect(tmux.screen()).not.toContain('no workers');
+
+    tmux.type(`clear; ${programs} watch`);
+    await eventually(() => tmux.lines().some((line) => line.startsWith('no workers yet')), {
+      what: 'that there are none',
+    });
+    await box.workerctl(['start', '-n', 'first', '--', 'sleep', '1000']);
+    await eventually(() => tmux.lines().some((line) => /^first +running/.test(line)), { what: 'the first one' });
+    expect(tmux.screen()).not.toContain('no workers');
+    tmux.key('C-c');
+    expect(await exitCode(tmux)).toBe(130);
+  },
+);
+
 test.skipIf(!hasTmux)('Ctrl-Z and SIGTERM leave the terminal as it was; fg draws again (needs tmux)', async () => {
   await using box = new Sandbox();
   await box.workerctl(['start', '--thread', '-p', 'stepMs=50', counter]);

@@ -36,9 +36,11 @@ export const watch: Verb = {
     const screen = await openScreen(context, model);
     const show = screen === null ? linesOf(context, model) : () => screen.changed();
     // Asked beside the subscription: which workers were meant, and whether there are such at all.
-    const meant = meantWorkers(context, names).then((workers) => {
+    const meant = meantWorkers(context, names, screen !== null).then((workers) => {
       model.expect(workers);
       if (model.over) over.abort();
+      // Of no worker there is no event that would have it drawn.
+      else if (workers.length === 0) screen?.redraw();
     });
     meant.catch((error: unknown) => over.abort(error));
     try {
@@ -62,8 +64,14 @@ export const watch: Verb = {
   },
 };
 
-const meantWorkers = async (context: Context, names: readonly string[]): Promise<readonly WorkerView[]> =>
-  names.length === 0 ? [] : allWorkers(context, { names });
+const meantWorkers = async (
+  context: Context,
+  names: readonly string[],
+  drawn: boolean,
+): Promise<readonly WorkerView[]> => {
+  if (names.length > 0) return allWorkers(context, { names });
+  return drawn ? allWorkers(context) : [];
+};
 
 const openScreen = async (context: Context, model: WatchModel) => {
   const { io, json, quiet } = context;
