@@ -107,7 +107,7 @@ export const readStart = (args: Args, io: Io): StartRequest => {
   }
   if (command !== null && command.length === 0) throw usage('the command after -- is missing');
   if (command === null && target === undefined) {
-    throw usage('what to start is missing: a NAME, a ./module.ts, or -- COMMAND. See: workerctl start --help');
+    throw usage('what to start is missing: a NAME, a ./module.ts, or -- COMMAND');
   }
   const name = args.value('name');
   if (name !== undefined && !isWorkerName(name)) throw usage(badName('--name', name));

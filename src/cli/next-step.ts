@@ -33,6 +33,9 @@ export const nextStep = (error: WorkerdError, { verb, daemonLog }: Asked = {}): 
         : '';
     case 'usage':
       if (rpcCode === methodNotFound) return 'See which there are: workerctl rpc rpc.discover';
+      if (String(data['member']).startsWith('params.caller.env')) {
+        return 'Leave your environment away with --clean-env, and name what it needs with -e';
+      }
       return verb === undefined ? '' : `See: workerctl ${verb} --help`;
     default:
       return '';

@@ -16,6 +16,10 @@ describe('what to do next', () => {
       'Once it has ended, start it again with: workerd start --detach',
     ],
     [error('usage', 'no such method: nope', {}, -32601), 'See which there are: workerctl rpc rpc.discover'],
+    [
+      error('usage', 'params.caller.env is too long: …', { member: 'params.caller.env' }),
+      'Leave your environment away with --clean-env, and name what it needs with -e',
+    ],
     [error('usage', '--all and names exclude each other'), 'See: workerctl stop --help'],
     [
       error('internal', 'internal error', { logId: 'x1' }),
