@@ -92,7 +92,13 @@ const load = async (name: string): Promise<Verb> => {
 const readArgs = async (name: string, spec: VerbSpec, { before, after }: FoundVerb): Promise<Args> => {
   const words = spec.passesOn ? before : [...before, ...after];
   const args = readPlain(words, spec) ?? (await import('./command-line.ts')).parseLine(name, spec, words);
-  return spec.passesOn ? args.passingOn(before, after) : args;
+  // What the CLI itself does by itself is nothing that the other program knows of.
+  return spec.passesOn
+    ? args.passingOn(
+        before.filter((word) => word !== '--no-autostart'),
+        after,
+      )
+    : args;
 };
 
 const outcomeOf = (error: unknown, report: Report, signal: AbortSignal): number => {

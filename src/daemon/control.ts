@@ -64,6 +64,18 @@ const infoOf = async (client: Client): Promise<DaemonInfo> => {
   }
 };
 
+/** Started it is not, for one holds the home; and that one cannot be asked here. */
+const explainHeld =
+  ({ places: { home, socket } }: ControlOptions) =>
+  (error: unknown): never => {
+    if (!isAbsent(error)) throw error;
+    throw new WorkerdError(
+      'daemon.unreachable',
+      `a daemon holds ${home} already, and none answers at ${socket}: it was given another --socket, or is stuck. See: workerctl doctor --home ${home}`,
+      { reason: 'no socket', socket },
+    );
+  };
+
 const asPid = ({ pid }: DaemonInfo): string => String(pid);
 
 export const startDetached = async (options: ControlOptions, startedText = asPid): Promise<number> => {
@@ -72,7 +84,7 @@ export const startDetached = async (options: ControlOptions, startedText = asPid
   if (readiness.kind === 'failed') {
     throw new WorkerdError('internal', `cannot start the daemon: ${readiness.why}`, detailsOf(readiness));
   }
-  const info = await infoOf(before ?? (await untilReached(options, 'start')));
+  const info = await infoOf(before ?? (await untilReached(options, 'start').catch(explainHeld(options))));
   const words = readiness.kind === 'ready' ? startedText(info) : `already running (pid ${info.pid})`;
   say(options, { pid: info.pid, outcome: readiness.kind === 'ready' ? 'started' : 'already-running' }, words);
   return exitCodes.done;
@@ -82,9 +94,10 @@ export const startDetached = async (options: ControlOptions, startedText = asPid
 export const sayAlreadyRunning = async (options: ControlOptions): Promise<void> => {
   const first = await untilReached(options, 'start').catch(() => null);
   const pid = first === null ? null : (await infoOf(first).catch(() => null))?.pid;
-  const words = pid == null ? `home ${options.places.home}` : `pid ${pid}`;
+  const [words, look] =
+    pid == null ? [`home ${options.places.home}`, 'workerctl doctor'] : [`pid ${pid}`, 'workerd status'];
   if (options.json) say(options, { pid: pid ?? null, outcome: 'already-running' }, '');
-  else process.stderr.write(`workerd: already running (${printable(words)}). See: workerd status\n`);
+  else process.stderr.write(`workerd: already running (${printable(words)}). See: ${look}\n`);
 };
 
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, retryMs));

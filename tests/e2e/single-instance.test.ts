@@ -67,6 +67,16 @@ describe('a second one', () => {
     expect(await client.call('daemon.info', {})).toMatchObject({ pid });
   });
 
+  it('where the first one listens elsewhere: said, and not "start it" to who starts it', async () => {
+    await using box = new Sandbox();
+    const socket = join(box.directory, 'elsewhere.sock');
+    await box.workerd(['start', '--detach', '--socket', socket]);
+    const { code, stderr } = await box.workerd(['start', '--detach']);
+    expect([code, stderr]).toEqual([125, expect.stringContaining('a daemon holds')]);
+    expect(stderr).toMatch(/was given another --socket, or is stuck\. See: workerctl doctor/);
+    expect((await box.workerd(['stop', '--socket', socket])).code).toBe(0);
+  });
+
   it('with --detach: exit 0, "already running (pid N)"', async () => {
     await using box = new Sandbox();
     const pid = await box.startDaemon();
@@ -110,6 +120,14 @@ describe('what workerd is told', () => {
     await using box = new Sandbox();
     expect((await box.workerd(['start', '--detach'], { env: { WORKERD_LOG: 'loud' } })).code).toBe(0);
     expect(box.said()).toContain('no such log level: info is used');
+  });
+
+  it('as workerctl daemon it is told the same, and nothing of what only workerctl knows', async () => {
+    await using box = new Sandbox();
+    expect((await box.workerctl(['daemon', 'start', '--detach', '--open-files', '345'])).code).toBe(0);
+    const { code, stdout } = await box.workerctl(['--no-autostart', '--json', 'daemon', 'status']);
+    expect([code, JSON.parse(stdout)]).toEqual([0, expect.objectContaining({ running: true, home: box.home })]);
+    expect((await box.workerctl(['run', '--rm', '--', 'sh', '-c', 'ulimit -n'])).stdout).toBe('345\n');
   });
 
   it('restart where there is none starts one, and says so', async () => {
