@@ -35,6 +35,8 @@ const answerMs = 2000;
 /** A thread that lives on for so long after its host was told blocks in native code. */
 const terminateMs = 250;
 
+const keyOf = ({ pid, startTime }: Identity): string => `${pid} ${startTime}`;
+
 interface Unsaid {
   readonly run: string;
   readonly message: JsonObject;
@@ -169,7 +171,7 @@ export class Ender {
   }
 
   #askOnce(process: KnownLeftover, run: Run, asked: Set<string>): void {
-    const key = `${process.pid} ${process.startTime}`;
+    const key = keyOf(process);
     if (asked.has(key)) return;
     asked.add(key);
     this.#options.processes.signal(process, run.kind === 'command' ? (run.stopSignal as NodeJS.Signals) : 'SIGTERM');
@@ -188,10 +190,11 @@ export class Ender {
   }
 
   #rememberTree(run: Run): void {
-    if (run.kind === 'thread' || run.pid === null || !isLive(run)) return;
+    if (run.kind === 'thread' || run.pid === null || run.startTime === null || !isLive(run)) return;
     const seen = this.#trees.get(run.id) ?? [];
-    const known = new Set(seen.map(({ pid }) => pid));
-    const fresh = this.#options.processes.descendants(run.pid).filter(({ pid }) => !known.has(pid));
+    const known = new Set(seen.map(keyOf));
+    const leader: Identity = { pid: run.pid, startTime: run.startTime };
+    const fresh = this.#options.processes.descendants(leader).filter((each) => !known.has(keyOf(each)));
     this.#trees.set(run.id, [...seen, ...fresh]);
   }
 

@@ -92,8 +92,8 @@ export interface ProcessTable {
   mark(): ProcessMark | null;
   /** Living processes of the groups, sessions and run markers given, each with the run it was found for. */
   sweep(targets: readonly SweepTarget[]): ReadonlyMap<string, readonly KnownLeftover[]>;
-  /** Descendants of a process, for those that lose their marker (`env -i`) and leave the group. */
-  descendants(pid: number): readonly Identity[];
+  /** Descendants of a process, for those that lose their marker (`env -i`) and leave the group; none of who has its pid now. */
+  descendants(target: Identity): readonly Identity[];
   /** What it was started with; what cannot be read is empty. */
   lookOf(pid: number): Look;
   /** Paths of what it has open, as far as it may be looked at. */

@@ -130,11 +130,11 @@ export class LinuxProcessTable implements ProcessTable {
     return group !== undefined && stat.startTime <= group.until ? group.run : null;
   }
 
-  descendants(pid: number): readonly Identity[] {
+  descendants(target: Identity): readonly Identity[] {
     const found: Identity[] = [];
-    const root = readStat(pid);
-    const queue = root === null ? [] : [...childrenOf(root)];
-    const seen = new Set<number>([pid]);
+    const root = readStat(target.pid);
+    const queue = root === null || root.startTime !== target.startTime ? [] : [...childrenOf(root)];
+    const seen = new Set<number>([target.pid]);
     for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
       if (seen.has(next)) continue;
       seen.add(next);

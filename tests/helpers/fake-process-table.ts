@@ -51,12 +51,10 @@ export class FakeProcessTable implements ProcessTable {
       .map(({ pid, startTime, command }) => ({ pid, startTime, command }));
   }
 
-  descendants(pid: number): readonly Identity[] {
+  descendants({ pid, startTime }: Identity): readonly Identity[] {
+    if (this.startTimeOf(pid) !== startTime) return [];
     const children = [...this.processes.values()].filter(({ parent }) => parent === pid);
-    return children.flatMap((child) => [
-      { pid: child.pid, startTime: child.startTime },
-      ...this.descendants(child.pid),
-    ]);
+    return children.flatMap((child) => [{ pid: child.pid, startTime: child.startTime }, ...this.descendants(child)]);
   }
 
   openedBy(): readonly string[] {

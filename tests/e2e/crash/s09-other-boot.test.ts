@@ -183,6 +183,41 @@ test.skipIf(!canChoosePids)(
 );
 
 test.skipIf(!canChoosePids)(
+  'the pid of a leader whose end nobody told of is used again: stop ends neither the innocent nor its children',
+  async () => {
+    await using box = new CrashBox();
+    const daemon = await box.daemon();
+    const client = await box.client();
+    const { worker } = await client.call('start', { name: 'w', spec: sleeper('no') });
+    const pid = worker.pid ?? 0;
+    process.kill(box.shimPid, 'SIGKILL');
+    await eventually(() => /"reading on what a dead shim left"/.test(box.said()), { what: 'a new shim reads on' });
+    await client.call('publish', { name: 'w', state: { taken: 'over' } });
+    const family = () =>
+      spawn('sh', ['-c', 'sleep 778 & echo $!; wait'], { detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
+    // It looks for the end of such a run once a second, and is asked to end it when another has its pid already.
+    process.kill(daemon.pid, 'SIGSTOP');
+    process.kill(pid, 'SIGKILL');
+    const other = await spawnWithPid(pid, family);
+    const child = await new Promise<number>((resolve) =>
+      other.stdout?.once('data', (text: Buffer) => resolve(Number(text))),
+    );
+    try {
+      const stopping = client.call('stop', { name: 'w' });
+      process.kill(daemon.pid, 'SIGCONT');
+      await stopping;
+      expect([other.exitCode, other.signalCode]).toEqual([null, null]);
+      expect(startTimeOf(child)).not.toBeNull();
+      expect(await box.status('w')).toMatchObject({ exit: { kind: 'lost' }, leftovers: [] });
+    } finally {
+      process.kill(daemon.pid, 'SIGCONT');
+      other.kill('SIGKILL');
+      if (startTimeOf(child) !== null) process.kill(child, 'SIGKILL');
+    }
+  },
+);
+
+test.skipIf(!canChoosePids)(
   'the shim’s pid that is used again: a new shim is started, the innocent lives',
   async () => {
     await using box = new CrashBox();
