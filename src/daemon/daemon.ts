@@ -89,6 +89,7 @@ export class Daemon {
   #ended: (ending: Ending) => void = () => {};
   readonly #whenEnded: Promise<Ending>;
   #stopping = false;
+  #replaced = false;
   #retryPending = false;
 
   constructor(options: DaemonOptions) {
@@ -221,6 +222,7 @@ export class Daemon {
       clock,
       logs,
       baseCaller,
+      history: (name, limit) => this.#store.history(name, limit),
       stopping: () => this.#stopping,
     });
     const handlers = createHandlers({
@@ -265,7 +267,7 @@ export class Daemon {
     else rmSync(places.serviceMark, { force: true });
     const started = this.#link.start();
     // A shim of the service manager's may come later, and one that is stopped goes on later; clients are served meanwhile.
-    await Promise.race([started, externalShim ? this.#soon() : this.#link.silence]);
+    await Promise.race([started, externalShim ? this.#pause(externalShimMs) : this.#link.silence]);
     if (!this.#stopping) {
       this.#hosts.endIdle();
       // A registry that was lost cannot say; a shim that holds runs can.
@@ -339,7 +341,13 @@ export class Daemon {
     refuseWhileStopping();
     this.#stopping = true;
     this.#replacement.begin();
+    this.#replaced = true;
     void this.#replacement.settle().then(() => this.#ended('restart'));
+  }
+
+  /** It has given way: nothing is begun or ended here any more. */
+  get isReplaced(): boolean {
+    return this.#replaced;
   }
 
   get externalShim(): boolean {
@@ -403,23 +411,23 @@ export class Daemon {
 
   async #endShim(): Promise<void> {
     try {
+      // Told to end while it was still starting one: nobody would end it.
+      await Promise.race([this.#link.ready(), this.#pause(shimEndMs)]);
       const pid = await this.#link.shutdown();
       // It is gone when its process is: the next daemon must not meet it.
       const identity = this.#processes.startTimeOf(pid);
       const untilMono = systemClock.mono() + shimEndMs;
       while (identity !== null && systemClock.mono() < untilMono && this.#processes.startTimeOf(pid) === identity) {
-        await new Promise<void>((resolve) => {
-          systemClock.at(systemClock.mono() + shimLookMs, resolve);
-        });
+        await this.#pause(shimLookMs);
       }
     } catch (error) {
       this.#options.log.warn({ error: String(error) }, 'the shim did not end by itself');
     }
   }
 
-  #soon(): Promise<void> {
+  #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      systemClock.at(systemClock.mono() + externalShimMs, resolve);
+      systemClock.at(systemClock.mono() + ms, resolve);
     });
   }
 

@@ -14,6 +14,8 @@ export interface StartFlags {
   readonly externalShim?: boolean;
   readonly openFiles?: number;
   readonly coreLimit?: string;
+  /** The daemon that has become this one was told to end when it had given way already. */
+  readonly signalled?: string;
   readonly logLevel?: LogLevel;
 }
 

@@ -94,6 +94,7 @@ const run = async (argv: readonly string[]): Promise<number> => {
     .option('--log-level <level>', 'debug, info, warn or error (default: info; also WORKERD_LOG)', logLevelOf)
     .addOption(program.createOption('--core-limit <bytes>').hideHelp())
     .addOption(program.createOption('--background').hideHelp())
+    .addOption(program.createOption('--signalled <signal>').hideHelp())
     .addOption(program.createOption('--ready-fd <fd>').argParser(wholeNumber).hideHelp())
     .addHelpText('after', help.start)
     .action(async (flags: StartFlags) => {
@@ -247,22 +248,39 @@ const live = async (
     node: [process.execPath, '--disable-sigusr1'],
     programs,
   });
-  installSignals(daemon, terminal, log);
+  const signals = installSignals(daemon, terminal, log);
   process.on('uncaughtException', (error) => {
     log.error({ stack: error.stack }, 'an error nobody caught; the daemon ends, the workers stay');
     process.exit(125);
   });
-  const ending = await daemon.run(() => tellStarter(flags.readyFd, { ready: true, pid: process.pid }));
-  if (ending === 'restart') replaceMyself({ '--open-files': openFiles, '--core-limit': coreLimit }, callersUmask);
+  const ended = daemon.run(() => tellStarter(flags.readyFd, { ready: true, pid: process.pid }));
+  if (flags.signalled !== undefined) signals.stop(flags.signalled);
+  if ((await ended) === 'restart') {
+    // What was sent until now is told in a turn of the loop, and an exec would forget it.
+    await new Promise(setImmediate);
+    const keep = { '--open-files': openFiles, '--core-limit': coreLimit, '--signalled': signals.tooLate() };
+    replaceMyself(keep, callersUmask);
+  }
   return 0;
 };
 
-const installSignals = (daemon: Daemon, terminal: boolean, log: Logger): void => {
+interface Signals {
+  readonly stop: (signal: string) => void;
+  /** The one that came when the daemon had given way: it is for the next one to obey. */
+  readonly tooLate: () => string | null;
+}
+
+const installSignals = (daemon: Daemon, terminal: boolean, log: Logger): Signals => {
   const actor: Actor = { uid: process.getuid?.() ?? null, pid: process.pid, via: 'signal' };
   let ending = false;
+  let late: string | null = null;
   const stop = (signal: string) => {
     if (ending) return;
     ending = true;
+    if (daemon.isReplaced) {
+      late = signal;
+      return;
+    }
     void daemon.stop(daemon.externalShim, { ...actor, via: signal }).then(() => daemon.finish());
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
@@ -281,13 +299,15 @@ const installSignals = (daemon: Daemon, terminal: boolean, log: Logger): void =>
   for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGALRM', 'SIGWINCH', 'SIGTSTP', 'SIGCONT'] as const) {
     process.on(signal, () => {});
   }
+  return { stop, tooLate: () => late };
 };
 
 /** The same process, with the program that is on disk now: the pid that a service manager knows stays. */
 const replaceMyself = (limits: Readonly<Record<string, string | number | null>>, callersUmask: number): void => {
+  const ofOneLife = ['--ready-fd', '--signalled'];
   const args = process.argv
     .slice(2)
-    .filter((word, index, all) => word !== '--ready-fd' && all[index - 1] !== '--ready-fd');
+    .filter((word, index, all) => !ofOneLife.includes(word) && !ofOneLife.includes(all[index - 1] ?? ''));
   for (const [flag, value] of Object.entries(limits)) {
     if (value !== null && !args.includes(flag)) args.push(flag, String(value));
   }

@@ -20,6 +20,7 @@ test.concurrent.each(['SIGTERM', 'SIGINT', 'SIGKILL'] as const)('D07: %s', async
     const how = await cut.kill(signal);
     // In good order, or before it could say what order is.
     expect(signal === 'SIGKILL' ? ['SIGKILL'] : [0, signal], what).toContain(how);
+    if (how === 0) await eventually(() => box.processes().length === 0, { what: `${what}: nothing stays` });
     const next = await box.daemon();
     const client = await box.client();
     expect((await client.call('daemon.info', {})).pid, what).toBe(next.pid);

@@ -1,0 +1,40 @@
+/** D05, D07: SIGTERM in the middle of a start or of a replacement is an end in good order, and is not forgotten. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { command, shell } from '../../fixtures/workers/behaviours.ts';
+import { CrashBox } from '../../helpers/crash-box.ts';
+import { eventually } from '../../helpers/eventually.ts';
+
+test.concurrent.each([
+  'SIGTERM',
+  'SIGINT',
+] as const)('%s while the daemon gives way to the next: that one obeys it', async (signal) => {
+  await using box = new CrashBox();
+  const daemon = await box.daemon();
+  const client = await box.client();
+  await client.call('start', { name: 'w', spec: command('sleep', '1000') });
+  const leaves = { ...shell('trap "" TERM; sleep 1000 & exit 0'), graceMs: 2000 };
+  await client.call('start', { name: 'leaves', spec: leaves }).catch(() => {});
+  await client.call('wait', { name: 'leaves', for: 'exit' });
+  // Begun, and to be answered before the daemon goes: as long as this takes, it is giving way.
+  const stopping = client.call('stop', { name: 'leaves' });
+  stopping.catch(() => {});
+  await client.call('daemon.restart', {});
+  await eventually(() => existsSync(join(box.home, 'workerd.sock.handover')));
+  process.kill(daemon.pid, signal);
+  expect(await daemon.ended).toBe(0);
+  expect(box.said().match(/"ready"/g)).toHaveLength(1);
+  expect(box.processes()).toEqual([]);
+  await box.daemon();
+  expect(await box.status('w')).toMatchObject({ phase: 'stopped', exit: { kind: 'signal', signal: 'SIGTERM' } });
+});
+
+test.concurrent('SIGTERM while the daemon waits for its shim: the shim ends with it', async () => {
+  await using box = new CrashBox();
+  const cut = box.launch();
+  // Its process is there, and takes a while until it answers.
+  await eventually(() => box.shimPid !== 0);
+  expect(await cut.kill('SIGTERM')).toBe(0);
+  await eventually(() => box.processes().length === 0, { what: 'nothing is left' });
+});
