@@ -5,7 +5,7 @@
  */
 import { failpoint } from '../shared/failpoints.ts';
 import { type Exit, isWorkerName } from '../shared/worker.ts';
-import { isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
+import { isLive, isOpen, type Run, type StopOrder, type WorkerRecord } from './core/model.ts';
 import { nameOfRun } from './core/new-run.ts';
 import type { FifoKeeper } from './fifo-keeper.ts';
 import { type Hosts, isHostRun } from './hosts.ts';
@@ -318,7 +318,7 @@ export const resumeRecord = (worker: WorkerRecord, clock: Clock, bootId: string)
             ...run,
             stop: {
               ...stop,
-              deadlineMono: monoOf(stop.deadlineMono, stop.deadlineAt, run.graceMs),
+              deadlineMono: monoOf(stop.deadlineMono, stop.deadlineAt, longestGraceMs(run, worker.stopOrder)),
               // The daemon that wrote this down may not have got to say it: asked again, until the same deadline.
               stepMono: stop.step === 'asked' ? Number.NEGATIVE_INFINITY : clock.mono(),
             },
@@ -326,3 +326,5 @@ export const resumeRecord = (worker: WorkerRecord, clock: Clock, bootId: string)
   };
 };
 const longestBackoffMs = 66_000;
+/** Whoever asked for the stop may have given it more time than its definition does. */
+const longestGraceMs = (run: Run, order: StopOrder | null): number => Math.max(run.graceMs, order?.graceMs ?? 0);

@@ -15,7 +15,7 @@ import {
   type WorkerView,
 } from '../shared/worker.ts';
 import { begun, unbegun } from './begun.ts';
-import { isLive, isOpen, type StopOrder, type WorkerRecord } from './core/model.ts';
+import { isLive, isOpen, type Run, type StopOrder, type WorkerRecord } from './core/model.ts';
 import { triedAgain } from './core/unended.ts';
 import { phaseOf, viewOf } from './core/view.ts';
 import { checkSpec, defaultName, isSameDefinition, notFound } from './definitions.ts';
@@ -35,6 +35,8 @@ export interface VerbsOptions {
   readonly logs: LogStore;
   /** For workers of clients that name no caller. */
   readonly baseCaller: Caller;
+  /** The runs of a worker, the newest first. */
+  readonly history: (name: string, limit: number) => Iterable<Run>;
   /** The daemon is about to end: nothing new is started. */
   readonly stopping: () => boolean;
 }
@@ -371,13 +373,23 @@ export class Verbs {
       }
       // Lost through no fault of its own and started again: that is the run that was asked for.
       if (run.generation === wanted + 1 && run.afterLoss) wanted = run.generation;
-      if (run.generation > wanted) throw startFailed(worker, wanted);
-      if (!stopped && (wait === 'ready' ? run.ready || wasReady(worker) : run.reachedRunning)) return viewOf(worker);
+      if (run.generation > wanted) {
+        // It may have been there while the daemon was replaced, and nobody looked.
+        if (hasReached(this.#earlier(name, wanted, run), wait)) return viewOf(worker);
+        throw startFailed(worker, wanted);
+      }
+      if (!stopped && hasReached(run, wait)) return viewOf(worker);
       if (worker.intent.want === 'down' || (isOpen(run) && run.stop !== null)) stopped = true;
       if (run.stage === 'closed' && worker.backoff?.counted !== false) throw startFailed(worker, wanted);
       return undefined;
     };
     return waiters.until(name, look, { what: wait, timeoutMs, signal: session.signal });
+  }
+
+  #earlier(name: string, generation: number, newest: Run): Run | null {
+    const runs = this.#options.history(name, newest.generation - generation + 1);
+    for (const run of runs) if (run.generation === generation) return run;
+    return null;
   }
 
   #known(name: string): WorkerRecord {
@@ -407,8 +419,9 @@ const isOver = (worker: WorkerRecord, generation: number): boolean =>
 /** It is named, and nobody waits for its end any longer. */
 const outlivesKill = ({ run }: WorkerRecord): boolean => isOpen(run) && run.stop?.outlived === true;
 
-/** Readiness that was not declared comes with running, and is as sticky. */
-const wasReady = ({ run }: WorkerRecord): boolean => run !== null && !run.readyDeclared && run.reachedRunning;
+/** Both are sticky. Readiness that was not declared comes with running. */
+const hasReached = (run: Run | null, what: 'running' | 'ready'): boolean =>
+  run !== null && (what === 'ready' && run.readyDeclared ? run.ready : run.reachedRunning);
 
 /** Of an alive worker that is to be kept: the run that is there, or the one that is about to be. */
 const currentGeneration = ({ run, intent, generation }: WorkerRecord): number =>
