@@ -20,7 +20,7 @@ import {
 } from '../shared/protocol.ts';
 import { type Actor, isAlive, isWorkerName, type RunView } from '../shared/worker.ts';
 import type { Admission } from './admission.ts';
-import { isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
+import { hasReached, isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
 import { isOver, phaseOf, runViewOf, viewOf } from './core/view.ts';
 import { notFound } from './definitions.ts';
 import { Deliveries } from './deliveries.ts';
@@ -272,9 +272,7 @@ const lookFor = (
     case 'running':
     case 'ready': {
       if (run === null) return undefined;
-      const reached =
-        condition === 'running' ? run.reachedRunning : run.ready || (!run.readyDeclared && run.reachedRunning);
-      if (reached && run.generation >= generation) return worker;
+      if (hasReached(run, condition) && run.generation >= generation) return worker;
       if (alive) return undefined;
       throw impossible(`ended before it was ${condition}`);
     }

@@ -12,7 +12,6 @@ import { WorkerdError } from '../shared/errors.ts';
 import { armFailpoints, failpointVariable } from '../shared/failpoints.ts';
 import { type Places, resolvePlaces } from '../shared/paths.ts';
 import { jsonText, printable } from '../shared/printable.ts';
-import type { Actor } from '../shared/worker.ts';
 import { type ControlOptions, runRestart, runStatus, runStop, sayAlreadyRunning, startDetached } from './control.ts';
 import { Daemon } from './daemon.ts';
 import {
@@ -28,11 +27,11 @@ import {
 } from './flags.ts';
 import { acquireLock, type Lock, prepareHome } from './instance.ts';
 import { createLog, rotateDaemonLog } from './log.ts';
-import type { Logger } from './ports.ts';
 import { replacedBy } from './replacement.ts';
 import { checkMyself } from './self-check.ts';
 import { connectServiceManager } from './service-manager.ts';
 import { shimFlags } from './shim-start.ts';
+import { installSignals } from './signals.ts';
 import { callersOpenFilesLimit } from './system.ts';
 
 /** Where this program and its siblings (shim, hosts) are. */
@@ -262,44 +261,6 @@ const live = async (
     replaceMyself(keep, callersUmask);
   }
   return 0;
-};
-
-interface Signals {
-  readonly stop: (signal: string) => void;
-  /** The one that came when the daemon had given way: it is for the next one to obey. */
-  readonly tooLate: () => string | null;
-}
-
-const installSignals = (daemon: Daemon, terminal: boolean, log: Logger): Signals => {
-  const actor: Actor = { uid: process.getuid?.() ?? null, pid: process.pid, via: 'signal' };
-  let ending = false;
-  let late: string | null = null;
-  const stop = (signal: string) => {
-    if (ending) return;
-    ending = true;
-    if (daemon.isReplaced) {
-      late = signal;
-      return;
-    }
-    void daemon.stop(daemon.externalShim, { ...actor, via: signal }).then(() => daemon.finish());
-  };
-  process.on('SIGTERM', () => stop('SIGTERM'));
-  process.on('SIGINT', () => stop('SIGINT'));
-  process.on('SIGHUP', () => {
-    // The terminal it was started from went away: that is an end. A service's HUP means: begin anew.
-    if (terminal) {
-      stop('SIGHUP');
-      return;
-    }
-    daemon
-      .restart({ ...actor, via: 'SIGHUP' })
-      .catch((error: unknown) => log.error({ error: String(error) }, 'not replaced'));
-  });
-  // Their default is to end us, to stop us, or (USR1) to open a debugger for every local user.
-  for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGALRM', 'SIGWINCH', 'SIGTSTP', 'SIGCONT'] as const) {
-    process.on(signal, () => {});
-  }
-  return { stop, tooLate: () => late };
 };
 
 /** The same process, with the program that is on disk now: the pid that a service manager knows stays. */

@@ -15,7 +15,7 @@ import {
   type WorkerView,
 } from '../shared/worker.ts';
 import { begun, unbegun } from './begun.ts';
-import { isLive, isOpen, type Run, type StopOrder, type WorkerRecord } from './core/model.ts';
+import { hasReached, isLive, isOpen, type Run, type StopOrder, type WorkerRecord } from './core/model.ts';
 import { triedAgain } from './core/unended.ts';
 import { phaseOf, viewOf } from './core/view.ts';
 import { checkSpec, defaultName, isSameDefinition, notFound } from './definitions.ts';
@@ -418,10 +418,6 @@ const isOver = (worker: WorkerRecord, generation: number): boolean =>
 
 /** It is named, and nobody waits for its end any longer. */
 const outlivesKill = ({ run }: WorkerRecord): boolean => isOpen(run) && run.stop?.outlived === true;
-
-/** Both are sticky. Readiness that was not declared comes with running. */
-const hasReached = (run: Run | null, what: 'running' | 'ready'): boolean =>
-  run !== null && (what === 'ready' && run.readyDeclared ? run.ready : run.reachedRunning);
 
 /** Of an alive worker that is to be kept: the run that is there, or the one that is about to be. */
 const currentGeneration = ({ run, intent, generation }: WorkerRecord): number =>

@@ -133,6 +133,10 @@ export const isLive = (run: Run | null): run is Staged<'ordered' | 'spawned' | '
 export const isOpen = (run: Run | null): run is Staged<Exclude<RunStage, 'closed'>> =>
   run !== null && run.stage !== 'closed';
 
+/** Sticky: also of a run that has ended. Readiness that was not declared comes with running. */
+export const hasReached = (run: Run | null, what: 'running' | 'ready'): boolean =>
+  run !== null && (what === 'ready' && run.readyDeclared ? run.ready : run.reachedRunning);
+
 /** The run is not what is wanted (any more). */
 export const isUnwanted = (intent: Intent, run: Run): boolean =>
   intent.want === 'down' || run.generation < intent.atLeast;
