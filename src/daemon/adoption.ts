@@ -44,6 +44,7 @@ const isUnknown = (worker: WorkerRecord | null, status: RunStatus): boolean =>
 
 /** More than any worker publishes before it is on disk: revisions rise, whatever was lost. */
 const unseenRevisions = 1_000_000;
+const otherBoot = 'the machine was restarted';
 const shimDied = { kind: 'lost', reason: 'the shim died' } as const satisfies Exit;
 const hostDied = { kind: 'lost', reason: 'thread host died' } as const satisfies Exit;
 
@@ -70,6 +71,14 @@ export class Adoption {
       // Should the shim be gone, the next one is told when it is met.
       onGone: (run) => void this.#conclude(run).catch(() => {}),
     });
+  }
+
+  /** Known without any shim, which may come late: before that, nobody may take who has their pids now for them. */
+  loseOtherBoots(): void {
+    const { registry, processes } = this.#options;
+    for (const { name, run } of [...registry.all()]) {
+      if (isLive(run) && run.bootId !== processes.bootId) this.#lose(name, otherBoot);
+    }
   }
 
   async connected(runs: readonly RunStatus[]): Promise<void> {
@@ -211,7 +220,7 @@ export class Adoption {
   async #missing(worker: WorkerRecord, run: Run): Promise<void> {
     const { processes, shim, orders, fifos, clock, log } = this.#options;
     const { name } = worker;
-    if (run.bootId !== processes.bootId) return this.#lose(name, 'the machine was restarted');
+    if (run.bootId !== processes.bootId) return this.#lose(name, otherBoot);
     if (run.stage === 'ordered') return this.#orderAgain(worker, run);
     if (run.pid === null || run.startTime === null) return this.#lose(name, shimDied.reason);
     const identity = { pid: run.pid, startTime: run.startTime };

@@ -265,6 +265,7 @@ export class Daemon {
     const cold = this.#loadRegistry();
     if (externalShim) writeFileSync(places.serviceMark, '', { mode: 0o600 });
     else rmSync(places.serviceMark, { force: true });
+    this.#adoption.loseOtherBoots();
     const started = this.#link.start();
     // A shim of the service manager's may come later, and one that is stopped goes on later; clients are served meanwhile.
     await Promise.race([started, externalShim ? this.#pause(externalShimMs) : this.#link.silence]);

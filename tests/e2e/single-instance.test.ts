@@ -332,6 +332,9 @@ describe('a life of the daemon', () => {
     await using box = new Sandbox();
     await box.startDaemon();
     await start(box);
+    // Neither is a cold start: what was stopped stays so.
+    await box.workerctl(['start', '-n', 'enabled', '--enable', '--', 'true']);
+    await box.workerctl(['stop', 'enabled']);
     const { pid, startedAt } = await box.status('w');
     expect((await box.workerd(['restart'])).code).toBe(0);
     expect(await box.status('w')).toMatchObject({ phase: 'running', pid, startedAt, generation: 1 });
@@ -341,6 +344,7 @@ describe('a life of the daemon', () => {
     const again = await start(box);
     expect(again.code).toBe(0);
     expect(await box.status('w')).toMatchObject({ phase: 'running', pid, startedAt, generation: 1 });
+    expect(await box.status('enabled')).toMatchObject({ enabled: true, generation: 1 });
   });
 
   it('D02: workers that leave with codes while the daemon is dead are recorded exactly afterwards', async () => {

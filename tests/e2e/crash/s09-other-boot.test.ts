@@ -28,10 +28,12 @@ const cutOff = async (
   box: CrashBox,
   change: (run: Recorded, name: string) => Partial<Recorded>,
   boot: string | null,
+  enabled?: string,
 ) => {
   const daemon = await box.daemon();
   const client = await box.client();
   for (const policy of policies) await client.call('start', { name: policy, spec: sleeper(policy) });
+  if (enabled !== undefined) await client.call('enable', { name: enabled });
   client.close();
   const shim = box.shimPid;
   await daemon.kill();
@@ -83,6 +85,36 @@ test('S09: of another boot, with pids and start times that innocents have: all l
     expect(innocents.map(({ exitCode, signalCode }) => [exitCode, signalCode])).toEqual(
       policies.map(() => [null, null]),
     );
+  } finally {
+    for (const each of innocents) each.kill('SIGKILL');
+  }
+});
+
+test('S09: a shim of the service manager’s that comes late: stop signals nobody meanwhile, and what is enabled is started', async () => {
+  const innocents = policies.map(innocent);
+  try {
+    await using box = new CrashBox();
+    const change = (_: Recorded, name: string) => {
+      const pid = innocents[policies.indexOf(name as never)]?.pid ?? 0;
+      return { bootId: 'another boot', pid, startTime: Number(startTimeOf(pid)) };
+    };
+    await cutOff(box, change, 'another boot', 'no');
+    box.with('--external-shim');
+    const daemon = await box.daemon();
+    const client = await box.client();
+    expect((await client.call('stop', { name: 'always' })).worker.phase).toBe('stopped');
+    const shim = box.spawn('workerd', ['shim'], { withinMs: 60_000 });
+    for (const policy of ['no', 'on-failure']) {
+      await eventually(async () => (await box.status(policy)).phase === 'running', { what: `${policy} is running` });
+      expect(await box.status(policy), policy).toMatchObject({ generation: 2, restarts: 0 });
+    }
+    expect(await box.status('always')).toMatchObject({ phase: 'stopped', generation: 1, exit: { kind: 'lost' } });
+    expect(innocents.map(({ exitCode, signalCode }) => [exitCode, signalCode])).toEqual(
+      policies.map(() => [null, null]),
+    );
+    await daemon.kill('SIGTERM');
+    shim.child.kill('SIGTERM');
+    await shim.finished;
   } finally {
     for (const each of innocents) each.kill('SIGKILL');
   }
