@@ -340,8 +340,8 @@ export class Daemon {
     this.#options.log.info({ via: by.via, by: by.pid }, 'asked to be replaced');
     await this.#replacement.check();
     refuseWhileStopping();
-    this.#stopping = true;
     this.#replacement.begin();
+    this.#stopping = true;
     this.#replaced = true;
     void this.#replacement.settle().then(() => this.#ended('restart'));
   }

@@ -3,7 +3,14 @@
  * request under way is answered, and announced beside the socket, so that clients wait for the moment it takes.
  */
 import { WorkerdError } from '../shared/errors.ts';
-import { handoverMs, isHandingOver, readHandover, startTimeOf, writeHandover } from '../shared/handover.ts';
+import {
+  handoverMs,
+  handoverPath,
+  isHandingOver,
+  readHandover,
+  startTimeOf,
+  writeHandover,
+} from '../shared/handover.ts';
 import { sinceBoot } from '../shared/since-boot.ts';
 import type { Admission } from './admission.ts';
 import type { Logger } from './ports.ts';
@@ -39,7 +46,11 @@ export class Replacement {
     const fromMono = sinceBoot();
     // First: where it cannot be written, nothing has changed.
     const startTime = startTimeOf(pid) ?? 0;
-    writeHandover(places.socket, { pid, startTime, fromMono, untilMono: fromMono + handoverMs });
+    try {
+      writeHandover(places.socket, { pid, startTime, fromMono, untilMono: fromMono + handoverMs });
+    } catch (error) {
+      throw notAnnounced(handoverPath(places.socket), error);
+    }
     admission.close(() => beingReplaced('the daemon is being replaced; ask again'));
     waiters.interrupt(() => beingReplaced('the daemon is being replaced; what was asked for goes on'));
   }
@@ -61,6 +72,17 @@ export class Replacement {
   }
 }
 
+const notAnnounced = (path: string, error: unknown): WorkerdError => {
+  const reason = error instanceof Error ? error.message : String(error);
+  const why = `the note for those who find no socket meanwhile, ${path}, cannot be written (${reason})`;
+  return new WorkerdError(
+    'limit.exceeded',
+    `the running daemon stays: ${why}. Make room or let us write there, then try again`,
+    { limit: 'handover', reason },
+    { cause: error },
+  );
+};
+
 const beingReplaced = (message: string): WorkerdError =>
   new WorkerdError('daemon.stopping', message, { restarting: true });
 
@@ -74,5 +96,10 @@ export const replacedBy = (socket: string): 'us' | 'another' | null => {
 /** The next daemon listens, since that moment and no earlier: by it clients tell which of both they had reached. */
 export const endHandover = (socket: string, untilMono: number): void => {
   const handover = readHandover(socket);
-  if (handover !== null && handover.untilMono > untilMono) writeHandover(socket, { ...handover, untilMono });
+  if (handover === null || handover.untilMono <= untilMono) return;
+  try {
+    writeHandover(socket, { ...handover, untilMono });
+  } catch {
+    // No room for it: the note runs out by itself, and nobody who reaches us asks for it before that.
+  }
 };

@@ -34,11 +34,14 @@ export const writeHandover = (socket: string, handover: Handover): void => {
   // The last two are what clients of earlier builds read.
   const [at, untilAt] = [Math.floor(epoch + fromMono), Math.floor(epoch + untilMono)];
   rmSync(next, { force: true });
-  writeFileSync(next, `${JSON.stringify({ ...handover, boot: readBootId(), at, untilAt })}\n`, {
-    mode: 0o600,
-    flag: 'wx',
-  });
-  renameSync(next, path);
+  const note = `${JSON.stringify({ ...handover, boot: readBootId(), at, untilAt })}\n`;
+  try {
+    writeFileSync(next, note, { mode: 0o600, flag: 'wx' });
+    renameSync(next, path);
+  } catch (error) {
+    rmSync(next, { force: true });
+    throw error;
+  }
 };
 
 /** `null` also for one of another boot, and for one that whoever may write there has planted. */

@@ -1,6 +1,17 @@
 /** D05, D10: the daemon is replaced under load by another build: no request fails, nobody notices, and a build that cannot stays out. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -141,6 +152,27 @@ describe('replaced while everybody asks', () => {
     await box.workerd(['stop']);
     expect((await box.workerd(['status'])).code).toBe(3);
   });
+});
+
+test('a replacement that cannot be announced is refused in words, and nothing has changed', async () => {
+  await using box = new Sandbox();
+  const pid = await box.startDaemon();
+  const client = await box.client();
+  const before = await infoOf(box);
+  // As on a full disk, for everybody.
+  const note = `${box.socket}.handover`;
+  mkdirSync(note);
+  const { code, stderr } = await box.workerd(['restart']);
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(/the running daemon stays: .*\.handover, cannot be written/),
+  ]);
+  expect(await infoOf(box)).toEqual(before);
+  expect(await client.call('start', { name: 'w', spec: sleeper })).toMatchObject({ outcome: 'started' });
+  expect(readdirSync(box.home).filter((name) => name.includes('.handover.'))).toEqual([]);
+  rmdirSync(note);
+  expect((await box.workerd(['restart'])).code).toBe(0);
+  expect((await infoOf(box)).pid).toBe(pid);
 });
 
 describe('the build on disk', () => {
