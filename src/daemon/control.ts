@@ -4,6 +4,7 @@ import { type Client, connect } from '../shared/client.ts';
 import { isLost, replacement } from '../shared/connection.ts';
 import type { DaemonInfo } from '../shared/daemon-info.ts';
 import { exitCodes, WorkerdError } from '../shared/errors.ts';
+import { handoverMs } from '../shared/handover.ts';
 import { detailsOf, launchDaemon } from '../shared/launch.ts';
 import type { Places } from '../shared/paths.ts';
 import { jsonText, printable } from '../shared/printable.ts';
@@ -115,7 +116,7 @@ const isAlive = (pid: number): boolean => {
 };
 
 const untilReplaced = async (options: ControlOptions, startedAt: string): Promise<DaemonInfo> => {
-  const deadline = performance.now() + answerWithinMs;
+  const deadline = performance.now() + handoverMs;
   for (;;) {
     try {
       const info = await infoOf(await untilReached(options, 'restart'));

@@ -3,6 +3,7 @@
  * everything else is somebody's who owns it. Decides nothing.
  */
 import { beginningAfter } from '../shared/afterwards.ts';
+import { repeatable } from '../shared/asking-again.ts';
 import { WorkerdError } from '../shared/errors.ts';
 import { failpoint } from '../shared/failpoints.ts';
 import type { Handler } from '../shared/gate.ts';
@@ -324,6 +325,9 @@ const newestRuns = (newest: Run | null, past: Iterable<Run>, limit: number): rea
   return runs;
 };
 
+/** What a client may ask again, and what is the same done twice. */
+const mayBeCut: ReadonlySet<string> = new Set([...repeatable, 'remove', 'publish']);
+
 /** Each handler behind the check of its parameters, as the gate wants them. */
 export const gateMethods = (
   handlers: Handlers,
@@ -332,7 +336,8 @@ export const gateMethods = (
   const table: Record<string, Handler<Connection>> = Object.create(null) as Record<string, Handler<Connection>>;
   const add = <M extends MethodName>(method: M) => {
     const handler = handlers[method];
-    table[method] = (params, connection) => admission.admit(() => handler(parseParams(method, params), connection));
+    table[method] = (params, connection) =>
+      admission.admit(() => handler(parseParams(method, params), connection), mayBeCut.has(method));
   };
   for (const method of Object.keys(methods) as MethodName[]) add(method);
   return table;

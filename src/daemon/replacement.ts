@@ -23,7 +23,7 @@ export interface ReplacementOptions extends BuildCheck {
   readonly log: Logger;
 }
 
-/** Requests that were begun are answered within this, or their connections are cut. */
+/** Requests that were begun are answered within this, or told that they are not. */
 const settleWithinMs = 3000;
 
 export class Replacement {
@@ -65,8 +65,11 @@ export class Replacement {
       );
       late.resolve();
     }, settleWithinMs);
-    await Promise.race([this.#options.admission.idle(), late.promise]);
+    const { admission } = this.#options;
+    await Promise.race([admission.idle(), late.promise]);
     clearTimeout(timer);
+    // Cut off without a word it would count as not done, and be done twice.
+    admission.cut((repeatable) => (repeatable ? beingReplaced('it takes too long; ask again') : notKnown()));
     // What was answered just now is queued, and leaves at the end of a turn.
     for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
   }
@@ -82,6 +85,13 @@ const notAnnounced = (path: string, error: unknown): WorkerdError => {
     { cause: error },
   );
 };
+
+const notKnown = (): WorkerdError =>
+  new WorkerdError(
+    'worker.busy',
+    'it is not known what came of it: the daemon was replaced before it was done. See: workerctl status',
+    { reason: 'replaced' },
+  );
 
 const beingReplaced = (message: string): WorkerdError =>
   new WorkerdError('daemon.stopping', message, { restarting: true });

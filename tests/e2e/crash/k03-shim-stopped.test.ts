@@ -125,6 +125,26 @@ test('K03: what it has not taken (send, signal, publish) is not said to be done,
   process.kill(box.shimPid, 'SIGCONT');
 }, 60_000);
 
+test('K03: the daemon is replaced meanwhile: what is on its way is not done twice, and not said to be done', async () => {
+  await using box = new CrashBox();
+  await box.daemon();
+  const client = await box.client();
+  const spec = { ...command('cat'), stdin: true, restart: { policy: 'always' as const } };
+  await client.call('start', { name: 'w', spec });
+  process.kill(box.shimPid, 'SIGSTOP');
+  const sent = client.call('send', { name: 'w', text: 'once' });
+  const published = client.call('publish', { name: 'w', state: { a: 1 } });
+  const refused = expect(sent).rejects.toMatchObject({ code: 'worker.busy', data: { reason: 'replaced' } });
+  expect((await box.workerd(['restart'])).code).toBe(0);
+  await refused;
+  process.kill(box.shimPid, 'SIGCONT');
+  expect(await published).toMatchObject({ worker: { state: { a: 1 } } });
+  await client.call('send', { name: 'w', text: 'last' });
+  const lines = () => readFileSync(join(box.home, 'logs', 'w', '1.log'), 'utf8');
+  await eventually(() => lines().endsWith('last\n'));
+  expect(lines()).toBe('once\nlast\n');
+}, 60_000);
+
 test('K03: a thread that has to be ended by force meanwhile takes no other thread of its host along', async () => {
   await using box = new CrashBox();
   await box.daemon();
