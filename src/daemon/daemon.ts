@@ -27,7 +27,7 @@ import type { Logger } from './ports.ts';
 import { LinuxProcessTable } from './process-table.ts';
 import { Reconciler } from './reconciler.ts';
 import { Registry } from './registry.ts';
-import { openStore } from './registry-file.ts';
+import { type Opened, openStore } from './registry-file.ts';
 import { endHandover, Replacement } from './replacement.ts';
 import { Listener } from './server.ts';
 import type { ServiceManager } from './service-manager.ts';
@@ -72,6 +72,7 @@ export class Daemon {
   readonly #options: DaemonOptions;
   readonly #startedAt = systemClock.now();
   readonly #store: SqliteStore;
+  readonly #isColdStart: boolean;
   readonly #newRegistry: boolean;
   readonly #registry: Registry;
   readonly #link: ShimLink;
@@ -104,7 +105,8 @@ export class Daemon {
     const { bootId } = this.#processes;
     const program = (name: string) => [...options.node, join(options.programs, name)];
 
-    this.#store = openStore(places.registry, clock.now(), log);
+    const { store, loaded } = openStore(places.registry, clock.now(), log);
+    this.#store = store;
     this.#newRegistry = this.#store.meta(bootMeta) === null;
     this.#registry = new Registry({
       store: this.#store,
@@ -257,12 +259,12 @@ export class Daemon {
         for (const id of connection.subscriptions) this.#hub.unsubscribe(connection.peer, id);
       },
     });
+    this.#isColdStart = this.#takeOver(loaded);
   }
 
   /** Serves until it is told to end; the lock is free when it returns. */
   async run(onReady: () => void): Promise<Ending> {
     const { log, places, serviceManager, lock, externalShim } = this.#options;
-    const cold = this.#loadRegistry();
     if (externalShim) writeFileSync(places.serviceMark, '', { mode: 0o600 });
     else rmSync(places.serviceMark, { force: true });
     this.#adoption.loseOtherBoots();
@@ -272,7 +274,7 @@ export class Daemon {
     if (!this.#stopping) {
       this.#hosts.endIdle();
       // A registry that was lost cannot say; a shim that holds runs can.
-      if (cold && !(this.#newRegistry && this.#adoption.metRuns)) this.#startEnabled();
+      if (this.#isColdStart && !(this.#newRegistry && this.#adoption.metRuns)) this.#startEnabled();
       const listensMono = systemClock.mono();
       await this.#listener.listen();
       log.info({ daemon: process.pid, socket: places.socket, home: places.home }, 'ready');
@@ -379,9 +381,8 @@ export class Daemon {
   }
 
   /** True at a cold start: another boot, or the last daemon ended everything in good order. */
-  #loadRegistry(): boolean {
+  #takeOver({ workers, hosts }: Opened['loaded']): boolean {
     const { bootId } = this.#processes;
-    const { workers, hosts } = this.#store.load();
     const strange = workers.filter(({ name }) => !isWorkerName(name)).length;
     if (strange > 0) {
       this.#options.log.warn(

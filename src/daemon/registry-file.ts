@@ -9,7 +9,7 @@ import { WorkerdError } from '../shared/errors.ts';
 import type { WorkerRecord } from './core/model.ts';
 import type { Logger } from './ports.ts';
 import { isDamage, SqliteStore } from './store.ts';
-import { workerOfRow } from './store-rows.ts';
+import { definitionOfRow } from './store-rows.ts';
 
 const statOf = (path: string): Stats | null => {
   try {
@@ -37,10 +37,18 @@ const checkFile = (path: string): void => {
   }
 };
 
-const open = (path: string): SqliteStore => {
+export interface Opened {
+  readonly store: SqliteStore;
+  readonly loaded: ReturnType<SqliteStore['load']>;
+}
+
+const open = (path: string): Opened => {
+  let store: SqliteStore | undefined;
   try {
-    return new SqliteStore(path);
+    store = new SqliteStore(path);
+    return { store, loaded: store.load() };
   } catch (error) {
+    store?.close();
     if (isDamage(error) || error instanceof WorkerdError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new WorkerdError('internal', `cannot open the registry ${path}: ${reason}`, {}, { cause: error });
@@ -68,7 +76,7 @@ const salvage = (path: string): readonly WorkerRecord[] => {
     db.exec('PRAGMA writable_schema = ON; PRAGMA trusted_schema = OFF;');
     for (const row of db.prepare('SELECT * FROM workers').iterate()) {
       try {
-        const worker = workerOfRow(row as Record<string, unknown>, null);
+        const worker = definitionOfRow(row as Record<string, unknown>);
         found.push({ ...worker, intent: { want: 'down' }, settled: 'stopped', stopOrder: null, backoff: null });
       } catch {
         // This one cannot.
@@ -82,7 +90,7 @@ const salvage = (path: string): readonly WorkerRecord[] => {
   return found;
 };
 
-export const openStore = (path: string, now: number, log: Logger): SqliteStore => {
+export const openStore = (path: string, now: number, log: Logger): Opened => {
   checkFile(path);
   try {
     return open(path);
@@ -96,8 +104,9 @@ export const openStore = (path: string, now: number, log: Logger): SqliteStore =
       'the registry is damaged: it was moved aside, and a new one begun with the definitions that could be read in it; ' +
         'what runs is taken over from the shim, the history of earlier runs is lost',
     );
-    const store = open(path);
-    if (workers.length > 0) store.commit({ workers, removed: [], runs: [], hosts: [], removedHosts: [] });
-    return store;
+    const opened = open(path);
+    if (workers.length === 0) return opened;
+    opened.store.commit({ workers, removed: [], runs: [], hosts: [], removedHosts: [] });
+    return { ...opened, loaded: opened.store.load() };
   }
 };

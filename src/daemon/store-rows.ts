@@ -1,4 +1,4 @@
-/** How a record lies in the tables, and back. Pure. */
+/** How a record lies in the tables, and back; a cell that is not what it has to be is not believed. Pure. */
 import type { Caller, Spec } from '../shared/worker.ts';
 import type { Backoff, Intent, Run, StopOrder, WorkerRecord } from './core/model.ts';
 
@@ -17,24 +17,46 @@ export interface IntentColumn {
   readonly stopOrder: StopOrder | null;
 }
 
-export const text = (row: Readonly<Record<string, unknown>>, column: string): string => {
+type Row = Readonly<Record<string, unknown>>;
+
+export const text = (row: Row, column: string): string => {
   const value = row[column];
-  if (typeof value !== 'string') throw new Error(`registry.db: column ${column} holds no text`);
+  if (typeof value !== 'string') throw new Error(`column ${column} holds no text`);
   return value;
 };
 
-export const workerOfRow = (row: Readonly<Record<string, unknown>>, run: Run | null): WorkerRecord => {
-  const policy = JSON.parse(text(row, 'policy')) as PolicyColumn;
-  const intent = JSON.parse(text(row, 'intent')) as IntentColumn;
+/** What is in a cell, with the members that nobody could do without. */
+const objectIn = <T>(row: Row, column: string, ...members: readonly (keyof T & string)[]): T => {
+  let value: unknown;
+  try {
+    value = JSON.parse(text(row, column));
+  } catch {
+    // Not in the words of the parser, which quotes what it cannot read.
+    throw new Error(`column ${column} holds no JSON`);
+  }
+  const isWhole = typeof value === 'object' && value !== null && members.every((each) => Object.hasOwn(value, each));
+  if (!isWhole) throw new Error(`column ${column} is not whole`);
+  return value as T;
+};
+
+export const runOfRow = (row: Row): Run =>
+  objectIn<Run>(row, 'run', 'id', 'generation', 'kind', 'stage', 'bootId', 'pid', 'startTime', 'exit', 'stop');
+
+export const workerOfRow = (row: Row, run: Run | null): WorkerRecord => {
+  const policy = objectIn<PolicyColumn>(row, 'policy', 'settled', 'restarts', 'shortRuns', 'backoff');
+  const intent = objectIn<IntentColumn>(row, 'intent', 'intent', 'startedBy', 'stopOrder');
+  if (!['up', 'down'].includes(intent.intent?.want)) throw new Error('column intent is not whole');
+  const generation = row['generation'];
+  if (!Number.isSafeInteger(generation)) throw new Error('column generation holds no number');
   return {
     name: text(row, 'name'),
-    spec: JSON.parse(text(row, 'spec')) as Spec,
-    caller: JSON.parse(text(row, 'caller')) as Caller,
+    spec: objectIn<Spec>(row, 'spec', 'kind', 'env', 'restart', 'graceMs', 'log'),
+    caller: objectIn<Caller>(row, 'caller', 'env', 'cwd', 'umask'),
     enabled: row['enabled'] === 1,
     intent: intent.intent,
     startedBy: intent.startedBy,
     stopOrder: intent.stopOrder,
-    generation: Number(row['generation']),
+    generation: generation as number,
     run,
     settled: policy.settled,
     reason: policy.reason,
@@ -43,4 +65,16 @@ export const workerOfRow = (row: Readonly<Record<string, unknown>>, run: Run | n
     backoff: policy.backoff,
     leftovers: [],
   };
+};
+
+const freshPolicy: PolicyColumn = { settled: 'stopped', reason: null, restarts: 0, shortRuns: 0, backoff: null };
+const freshIntent: IntentColumn = { intent: { want: 'down' }, startedBy: null, stopOrder: null };
+
+/** Its definition is all that is wanted of it: the rest may be lost. */
+export const definitionOfRow = (row: Row): WorkerRecord => {
+  try {
+    return workerOfRow(row, null);
+  } catch {
+    return workerOfRow({ ...row, policy: JSON.stringify(freshPolicy), intent: JSON.stringify(freshIntent) }, null);
+  }
 };

@@ -9,7 +9,7 @@ import type { Caller, Spec } from '../shared/worker.ts';
 import type { Run, WorkerRecord } from './core/model.ts';
 import type { HostRow, Store, StoreChanges } from './ports.ts';
 import { migrate, versionOf } from './store-migrations.ts';
-import { type IntentColumn, type PolicyColumn, text, workerOfRow } from './store-rows.ts';
+import { type IntentColumn, type PolicyColumn, runOfRow, text, workerOfRow } from './store-rows.ts';
 
 /** Runs kept per worker. */
 export const keptRuns = 100;
@@ -47,6 +47,7 @@ const openSound = (path: string): DatabaseSync => {
 };
 
 export class SqliteStore implements Store {
+  readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #upsertWorker: StatementSync;
   readonly #define: StatementSync;
@@ -61,6 +62,7 @@ export class SqliteStore implements Store {
   readonly #written = new Map<string, { readonly spec: Spec; readonly caller: Caller }>();
 
   constructor(path: string) {
+    this.#path = path;
     this.#db = openSound(path);
     const prepare = (sql: string) => this.#db.prepare(sql);
     this.#upsertWorker = prepare(
@@ -89,12 +91,12 @@ export class SqliteStore implements Store {
   load(): { workers: readonly WorkerRecord[]; hosts: readonly HostRow[] } {
     const runs = new Map<string, Run>();
     const newest = 'SELECT name, run, max(generation) FROM runs GROUP BY name';
-    for (const row of this.#db.prepare(newest).all()) runs.set(text(row, 'name'), JSON.parse(text(row, 'run')) as Run);
+    for (const row of this.#db.prepare(newest).all()) runs.set(text(row, 'name'), this.#read(row, runOfRow));
     const workers = this.#db.prepare('SELECT * FROM workers ORDER BY name').all();
     const hosts = this.#db.prepare('SELECT * FROM hosts').all();
     return {
       workers: workers.map((row) => {
-        const worker = workerOfRow(row, runs.get(text(row, 'name')) ?? null);
+        const worker = this.#read(row, (each) => workerOfRow(each, runs.get(text(each, 'name')) ?? null));
         this.#written.set(worker.name, { spec: worker.spec, caller: worker.caller });
         return worker;
       }),
@@ -106,6 +108,16 @@ export class SqliteStore implements Store {
         bootId: text(row, 'boot_id'),
       })),
     };
+  }
+
+  /** A page may be sound, and what is in it garbled. */
+  #read<T>(row: Readonly<Record<string, unknown>>, as: (row: Readonly<Record<string, unknown>>) => T): T {
+    try {
+      return as(row);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new Damage(`the registry ${this.#path} is damaged: what it says of ${row['name']} cannot be read (${why})`);
+    }
   }
 
   commit(changes: StoreChanges): void {

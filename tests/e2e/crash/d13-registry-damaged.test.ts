@@ -16,6 +16,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import type { SpecInput } from '../../../src/shared/protocol.ts';
 import type { WorkerView } from '../../../src/shared/worker.ts';
@@ -166,6 +167,24 @@ describe('D13: a registry that is', () => {
     expect(box.said()).toContain('moved aside');
     expect(now.map(({ name }) => name)).toEqual(names);
     expect(now.find(({ name }) => name === 'often')?.generation).toBe(100);
+  });
+
+  test.each([
+    ['a run', "UPDATE runs SET run = '{CANARY-1234' WHERE name = 'command'"],
+    ['a run that is not whole', "UPDATE runs SET run = '{}'"],
+    ['a definition', "UPDATE workers SET spec = 'CANARY-1234' WHERE name = 'command'"],
+    ['an intent', "UPDATE workers SET intent = 'null'"],
+  ])('sound, but for %s that cannot be read: rebuilt all the same', async (what, statement) => {
+    await using box = new CrashBox();
+    const before = await begin(box);
+    const db = new DatabaseSync(registry(box));
+    db.exec(statement);
+    db.close();
+    await box.daemon();
+    await areAsBefore(box, before, what);
+    expect((await list(box)).map(({ name }) => name)).toEqual(['command', 'idle', 'process', 'thread']);
+    expect(box.said()).toMatch(/registry\.db is damaged: what it says of \w+ cannot be read \(column/);
+    expect(box.said()).not.toContain('CANARY');
   });
 
   test('an older copy: what lives is not started a second time', async () => {
