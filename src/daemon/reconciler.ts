@@ -272,6 +272,7 @@ export class Reconciler {
       await registry.committed();
     } catch (error) {
       this.#window.failed(id);
+      ender.forget(run);
       if (host !== null) hosts.threadEnded(host, id);
       throw error;
     }
