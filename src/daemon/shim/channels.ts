@@ -91,10 +91,9 @@ export class Channels {
       const err = open('err', constants.O_RDWR);
       const up = open('up', control);
       const down = open('down', control);
-      if (!this.#order.stdin) return { stdio: ['ignore', out, err, up, down], close };
-      // Ours first: opening an end to read waits for one to write.
-      this.#input = new FifoWriter(this.path('in'));
-      return { stdio: [open('in', constants.O_RDONLY), out, err, up, down], close };
+      // Its own writing end keeps it from an end of file when the shim dies: the next one writes on.
+      const input = this.#order.stdin ? open('in', constants.O_RDWR) : 'ignore';
+      return { stdio: [input, out, err, up, down], close };
     } catch (error) {
       close();
       throw error;
@@ -117,7 +116,7 @@ export class Channels {
       this.#readers.push(new FifoReader({ ...reader, gently: name === 'up' }));
     }
     this.#down = new FifoWriter(this.path('down'));
-    if (stdin && this.#input === null) this.#input = new FifoWriter(this.path('in'));
+    if (stdin) this.#input = new FifoWriter(this.path('in'));
   }
 
   /** Why the log cannot be written; `null`: it can. */

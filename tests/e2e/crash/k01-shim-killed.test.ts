@@ -197,3 +197,28 @@ test('K04: the daemon is down, the shim is killed, the daemon started: stop ends
     expect(box.livingRuns(name), name).toEqual([]);
   }
 });
+
+test('K01, K02: whoever reads its stdin meets no end of file when the shim, or both, are killed, and is sent to as before', async () => {
+  await using box = new CrashBox();
+  const first = await box.daemon();
+  const client = await box.client();
+  await client.call('start', { name: 'reads', spec: { kind: 'command', command: ['cat'], stdin: true } });
+  client.close();
+  const { pid } = await box.status('reads');
+  const sent: string[] = [];
+  const send = async (text: string): Promise<void> => {
+    const asking = await box.client();
+    await asking.call('send', { name: 'reads', text });
+    sent.push(`${text}\n`);
+    const read = () => readFileSync(join(box.home, 'logs', 'reads', '1.log'), 'utf8');
+    await eventually(() => read() === sent.join(''), { what: `"${text}" is read` });
+  };
+  await send('before');
+  await killShim(box);
+  await send('by the second shim');
+  process.kill(box.shimPid, 'SIGKILL');
+  await first.kill();
+  await box.daemon();
+  await send('by the third');
+  expect(await box.status('reads')).toMatchObject({ phase: 'running', pid, generation: 1 });
+});
