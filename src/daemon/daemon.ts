@@ -40,6 +40,7 @@ import { nonce, systemClock } from './system.ts';
 import { UsageReader } from './usage.ts';
 import { Verbs } from './verbs.ts';
 import { Waiters } from './waiters.ts';
+import { WithoutShim } from './without-shim.ts';
 
 export interface DaemonOptions {
   readonly places: Places;
@@ -221,6 +222,13 @@ export class Daemon {
       registry: this.#registry,
       reconciler: this.#reconciler,
       waiters,
+      withoutShim: new WithoutShim({
+        registry: this.#registry,
+        shim: this.#link,
+        processes: this.#processes,
+        reconciler: this.#reconciler,
+        clock,
+      }),
       clock,
       logs,
       baseCaller,

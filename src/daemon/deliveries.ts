@@ -120,5 +120,5 @@ const notRunning = (name: string, why: string): WorkerdError =>
 type Published = ShimMethods['publish']['result'];
 
 const seeMore = 'Try again, and see: workerctl daemon status';
-const noShim = `no shim, the process that holds all workers, answers the daemon. ${seeMore}`;
+export const noShim = `no shim, the process that holds all workers, answers the daemon. ${seeMore}`;
 const noAnswer = `the shim, the process that holds all workers, went away or stands still. ${seeMore}`;

@@ -93,20 +93,21 @@ export class Ender {
     await this.#signal(run, 'SIGCONT');
   }
 
-  /** SIGKILL; a thread goes with its host, whose other threads are healed. */
-  async kill(run: Run): Promise<void> {
+  /** SIGKILL; a thread goes with its host, whose other threads are healed. False: it was not said yet. */
+  async kill(run: Run): Promise<boolean> {
     this.#rememberTree(run);
     if (run.kind === 'thread') {
-      if (run.host === null) return;
+      if (run.host === null) return false;
       // The other threads in there are not to suffer for a shim that was away, or stood still, when it was told.
       const takenMono = this.#terminated.get(run.id);
       if (takenMono === undefined) await this.force(run);
-      else if (takenMono !== null && this.#options.clock.mono() - takenMono >= terminateMs)
-        await this.#killHost(run.host);
-      return;
+      if (takenMono == null || this.#options.clock.mono() - takenMono < terminateMs) return false;
+      await this.#killHost(run.host);
+      return true;
     }
     await this.#signal(run, 'SIGKILL');
     this.#signalEscaped(run, 'SIGKILL');
+    return true;
   }
 
   /**

@@ -211,8 +211,7 @@ export class Reconciler {
           await this.#kill(worker);
           break;
         case 'name':
-          await this.#kill(worker);
-          await this.#closer.nameLeader(registry.get(name) ?? worker);
+          if (await this.#kill(worker)) await this.#closer.nameLeader(registry.get(name) ?? worker);
           break;
         case 'close':
           await this.#closer.close(worker);
@@ -323,12 +322,19 @@ export class Reconciler {
     await (atOnce ? this.#options.ender.kill(run) : this.#options.ender.force(run));
   }
 
-  async #kill(worker: WorkerRecord): Promise<void> {
-    if (worker.run === null) return;
+  /** False: it was not said yet, and so nothing has outlived it. */
+  async #kill(worker: WorkerRecord): Promise<boolean> {
+    if (worker.run === null) return false;
     const { id, kind, stop } = worker.run;
     if (stop?.step !== 'killed') this.#options.log.warn({ name: worker.name, run: id, kind }, 'ending it with SIGKILL');
     await this.#step(worker, 'killed');
-    await this.#options.ender.kill(worker.run);
+    if (await this.#options.ender.kill(worker.run)) return true;
+    const { registry } = this.#options;
+    const now = registry.get(worker.name);
+    if (now?.run?.id === id && now.run.stop !== null) {
+      registry.update(worker.name, { ...now, run: { ...now.run, stop: { ...now.run.stop, kills: 0 } } });
+    }
+    return false;
   }
 
   async #step(worker: WorkerRecord, step: StopProgress['step']): Promise<void> {

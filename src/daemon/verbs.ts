@@ -22,15 +22,17 @@ import { checkSpec, defaultName, isSameDefinition, notFound } from './definition
 import { capturedCaller } from './environment.ts';
 import { alreadyRunning, inWords, notEnded, specConflict, startFailed } from './failures.ts';
 import type { LogStore } from './log-store.ts';
-import type { Clock } from './ports.ts';
+import { type Clock, isShimAway } from './ports.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
 import type { Waiters } from './waiters.ts';
+import type { WithoutShim } from './without-shim.ts';
 
 export interface VerbsOptions {
   readonly registry: Registry;
   readonly reconciler: Reconciler;
   readonly waiters: Waiters;
+  readonly withoutShim: WithoutShim;
   readonly clock: Clock;
   readonly logs: LogStore;
   /** For workers of clients that name no caller. */
@@ -83,7 +85,7 @@ export class Verbs {
   }
 
   async stop(params: Params<'stop'>, session: Session): Promise<Result<'stop'>> {
-    const { registry, reconciler, waiters } = this.#options;
+    const { registry, reconciler, waiters, withoutShim } = this.#options;
     const { name } = params;
     const worker = this.#known(name);
     const order: StopOrder = {
@@ -104,7 +106,7 @@ export class Verbs {
         return undefined;
       };
       const waiting = waiters.until(name, gone, { what: 'stopped', signal: session.signal });
-      const ended = await begun(waiting, { name, outcome: 'stopped', generation });
+      const ended = await begun(withoutShim.unlessNone(name, waiting), { name, outcome: 'stopped', generation });
       const now = registry.get(name) ?? ended;
       // What an earlier end of its own had left: its restart, which would have ended that, was called off.
       if (now.leftovers.length === 0 || isAlive(phaseOf(now))) return { outcome: 'stopped', worker: viewOf(ended) };
@@ -205,7 +207,7 @@ export class Verbs {
 
   /** Every worker is to end: the orderly end of the daemon. Gives back those that could not be ended. */
   async stopAll(session: Session): Promise<readonly WorkerRecord[]> {
-    const { registry, waiters } = this.#options;
+    const { registry, waiters, withoutShim } = this.#options;
     const order: StopOrder = { reason: 'shutdown', by: session.actor, graceMs: null, force: false };
     const names = [...registry.names()];
     for (const name of names) {
@@ -215,7 +217,11 @@ export class Verbs {
     const gone = (now: WorkerRecord | null) =>
       now === null || !isAlive(phaseOf(now)) || outlivesKill(now) ? true : undefined;
     const end = async (name: string) => {
-      await waiters.until(name, gone, { what: 'stopped' });
+      const until = () => waiters.until(name, gone, { what: 'stopped' });
+      await withoutShim.unlessNone(name, until()).catch((error: unknown) => {
+        if (!isShimAway(error) || !withoutShim.lose(name)) throw error;
+        return until();
+      });
       // What ended by itself earlier may have left something alive: nobody would look after it any more.
       const worker = registry.get(name);
       if (worker !== null && !outlivesKill(worker)) {
