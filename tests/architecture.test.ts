@@ -56,6 +56,7 @@ const shimShared = [
   'log-reader',
   'paths',
   'peer',
+  'shim-token',
   'tail',
   'worker',
 ].map((name) => `src/shared/${name}.ts`);

@@ -277,7 +277,8 @@ export class Daemon {
     else rmSync(places.serviceMark, { force: true });
     this.#adoption.loseOtherBoots();
     const started = this.#link.start();
-    // A shim of the service manager's may come later, and one that is stopped goes on later; clients are served meanwhile.
+    // A shim of the service manager's may come later, one that is stopped goes on later, and where none can be had that is to
+    // be said: clients are served meanwhile.
     await Promise.race([started, externalShim ? this.#pause(externalShimMs) : this.#link.silence]);
     if (!this.#stopping) {
       this.#hosts.endIdle();

@@ -71,8 +71,8 @@ export interface ShimListener {
   /** All that it had kept has been told. */
   told(): void;
   lost(why: string): void;
-  /** A try to reach one, or to start one, came to nothing; it is tried again. */
-  notReached(why: string): void;
+  /** A try to reach one, or to start one, came to nothing; it is tried again. `next`: what would help. */
+  notReached(why: string, next?: string): void;
   remark(remark: Remark): void;
 }
 

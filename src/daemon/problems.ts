@@ -67,6 +67,11 @@ export const registryTrouble = (path: string, error: Error): string => {
   return `the registry ${path} cannot be written (${reason}): ${effect}. ${remedyFor(reason, path)}`;
 };
 
+/** What is written to it from now on is in no directory. */
+export const goneRegistry = (path: string): string =>
+  `the registry ${path} is not there any more: the home was removed or moved under the daemon, and the next one will know nothing. ` +
+  'Put it back where it was; or end this daemon and its workers: workerctl daemon stop';
+
 const reasonOf = (error: Error): string => {
   const reason = 'data' in error ? (error.data as { reason?: unknown }).reason : undefined;
   return typeof reason === 'string' ? reason : error.message;

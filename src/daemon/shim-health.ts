@@ -70,8 +70,8 @@ export class ShimHealth {
     this.#gone(why);
   }
 
-  notReached(why: string): void {
-    this.#gone(why);
+  notReached(why: string, next?: string): void {
+    this.#gone(why, next);
   }
 
   /** One answers, and has told what it kept. */
@@ -79,12 +79,12 @@ export class ShimHealth {
     this.#options.problems.clear('shim-gone');
   }
 
-  #gone(why: string): void {
+  #gone(why: string, remedy?: string): void {
     const { problems, external, shimLog } = this.#options;
-    const next = external
+    const usual = external
       ? 'Start it: systemctl start workerd-shim (or, as a user, systemctl --user)'
       : `Another is being started. If this stays, see: ${shimLog}`;
-    problems.set('shim-gone', `there is no shim, the parent of the workers (${why}): ${effects}. ${next}`);
+    problems.set('shim-gone', `there is no shim, the parent of the workers (${why}): ${effects}. ${remedy ?? usual}`);
   }
 
   /** How long the question to it has been open. */

@@ -3,13 +3,12 @@
  * facts on in order. "Does not answer" is never taken for "dead": a second shim is started only when the socket refuses
  * and the process known to be the shim is gone.
  */
-import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { WorkerdError } from '../shared/errors.ts';
 import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
 import type { Places } from '../shared/paths.ts';
 import { Peer } from '../shared/peer.ts';
+import { shimToken } from '../shared/shim-token.ts';
 import type { Identity } from './core/model.ts';
 import type { Clock, Logger, ProcessTable, Shim, ShimListener, Store } from './ports.ts';
 import {
@@ -75,13 +74,15 @@ export class ShimLink implements Shim {
   #waiting: (() => void)[] = [];
   #hello: HelloResult | null = null;
   #heardMono = 0;
+  /** Since when one is looked for. */
+  #soughtMono = 0;
   #startRetryMs = retryMs;
   /** The last failure that was logged since a shim answered. */
   #said = neverSaid;
 
   constructor(options: ShimLinkOptions) {
     this.#options = options;
-    this.#token = readOrMakeToken(options.places.shimToken);
+    this.#token = shimToken(options.places.shimToken);
   }
 
   get connected(): boolean {
@@ -106,7 +107,7 @@ export class ShimLink implements Shim {
     await this.#establish();
   }
 
-  /** One is there and has not greeted back: it may be long before `start` resolves. */
+  /** One is there and has not greeted back, or none can be had: it may be long before `start` resolves. */
   get silence(): Promise<void> {
     return this.#silence.promise;
   }
@@ -178,7 +179,8 @@ export class ShimLink implements Shim {
   }
 
   async #seek(): Promise<void> {
-    const { places, listener } = this.#options;
+    const { places, listener, clock } = this.#options;
+    this.#soughtMono = clock.mono();
     while (!this.#closed) {
       const attempt = await tryConnect(places.shimSocket);
       if ('socket' in attempt) {
@@ -186,7 +188,7 @@ export class ShimLink implements Shim {
           await this.#greet(attempt.socket);
           return;
         } catch (error) {
-          this.#failed(`it did not take the daemon's greeting: ${wordsOf(error)}`);
+          this.#failed(`it did not take the daemon's greeting: ${wordsOf(error)}`, this.#afterRefusal(error));
           attempt.socket.destroy();
         }
       } else if (this.#options.command !== null && this.#isDead()) {
@@ -303,9 +305,17 @@ export class ShimLink implements Shim {
     this.#startRetryMs = Math.min(longestRetryMs, 2 * this.#startRetryMs);
   }
 
-  #failed(why: string): void {
+  /** It answers, and will go on answering that: none is started beside it. */
+  #afterRefusal(error: unknown): string | undefined {
+    if (!(error instanceof WorkerdError) || error.code !== 'usage') return undefined;
+    const { pid } = this.#lastKnown() ?? {};
+    return `End it, which no worker notices, and another is started: kill -9 ${pid ?? 'PID (workerctl doctor names it)'}`;
+  }
+
+  #failed(why: string, next?: string): void {
     const { clock, log, listener } = this.#options;
-    listener.notReached(why);
+    listener.notReached(why, next);
+    if (clock.mono() - this.#soughtMono >= greetMs) this.#silence.resolve();
     const { why: before, atMono } = this.#said;
     if (why === before && clock.mono() - atMono < sayAgainMs) return;
     this.#said = { why, atMono: clock.mono() };
@@ -325,12 +335,3 @@ export class ShimLink implements Shim {
 }
 
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-const readOrMakeToken = (path: string): string => {
-  try {
-    writeFileSync(path, randomBytes(32).toString('hex'), { flag: 'wx', mode: 0o600 });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
-  return readFileSync(path, 'utf8').trim();
-};

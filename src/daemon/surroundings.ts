@@ -2,13 +2,14 @@
  * What the daemon stands on and what is wrong with it: its registry, its shim, its descriptors, its workers' logs. Hears
  * what the other parts meet, looks where nobody tells, and says it as `daemon.info` shows it.
  */
+import { lstatSync } from 'node:fs';
 import type { DaemonInfo } from '../shared/daemon-info.ts';
 import type { Places } from '../shared/paths.ts';
 import type { WorkerRecord } from './core/model.ts';
 import { lowestDescriptor, openFilesLimit } from './descriptor-use.ts';
 import { LogTroubles } from './log-troubles.ts';
 import type { Clock, Logger, ShimListener, Store } from './ports.ts';
-import { descriptorTrouble, Problems, registryTrouble } from './problems.ts';
+import { descriptorTrouble, goneRegistry, Problems, registryTrouble } from './problems.ts';
 import { type Line, ShimHealth } from './shim-health.ts';
 
 export interface SurroundingsOptions {
@@ -61,7 +62,7 @@ export class Surroundings {
         this.#shim.lost(why);
         listener.lost(why);
       },
-      notReached: (why) => this.#shim.notReached(why),
+      notReached: (why, next) => this.#shim.notReached(why, next),
       remark: (remark) => this.#logs.remark(remark),
     };
   }
@@ -76,7 +77,9 @@ export class Surroundings {
 
   /** As it is now: a registry that refused is tried once more, since nobody may have written to it since. */
   look(): Pick<DaemonInfo, 'shim' | 'problems'> {
-    if (this.#problems.has('registry')) this.#tryRegistry();
+    const { registry } = this.#options.places;
+    if (isMissing(registry)) this.#problems.set('registry', goneRegistry(registry));
+    else if (this.#problems.has('registry')) this.#tryRegistry();
     const problems = this.#problems.list();
     return { shim: this.#shim.info, problems };
   }
@@ -92,3 +95,11 @@ export class Surroundings {
     }
   }
 }
+
+const isMissing = (path: string): boolean => {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    return false;
+  }
+};

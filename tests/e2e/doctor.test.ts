@@ -253,6 +253,29 @@ describe('a daemon that is not well', () => {
     rmSync(join(box.home, 'service'));
   });
 
+  test('beside a shim that does not take its greeting: what helps is said, and helps', async () => {
+    await using box = new CrashBox();
+    const first = await box.daemon();
+    const client = await box.client();
+    await client.call('start', { name: 'w', spec: command('sleep', '1000') });
+    const { pid } = await box.status('w');
+    client.close();
+    const shim = box.shimPid;
+    await first.kill();
+    rmSync(join(box.home, 'shim.token'));
+    await box.daemon();
+    const found = await doctor(box);
+    expect([at(found, 'fail'), words(found, 'shim')]).toEqual([
+      ['shim'],
+      expect.stringMatching(
+        `the token differs.* → End it, which no worker notices, and another is started: kill -9 ${shim}`,
+      ),
+    ]);
+    process.kill(shim, 'SIGKILL');
+    await eventually(async () => (await doctor(box)).ok, { what: 'another shim' });
+    expect(await box.status('w')).toMatchObject({ phase: 'running', pid, generation: 1 });
+  });
+
   test.skipIf(!has('prlimit'))('S03: with its descriptors nearly used up', async () => {
     await using box = new CrashBox();
     const pid = await box.startDaemon();
@@ -347,6 +370,21 @@ describe('what lies in the home', () => {
     const aside = await doctor(box);
     expect([at(aside, 'fail'), at(aside, 'warn')]).toEqual([[], ['registry', 'file-system']]);
     expect(words(aside, 'registry')).toMatch(/moved aside: registry\.db\.damaged-/);
+  });
+
+  test('nothing: the home was removed under the daemon', async () => {
+    await using box = new CrashBox();
+    await box.startDaemon();
+    const [home, away] = [join(box.home, 'registry.db'), join(box.directory, 'away.db')];
+    renameSync(home, away);
+    const found = await doctor(box);
+    expect([at(found, 'fail'), words(found, 'registry')]).toEqual([
+      ['registry'],
+      expect.stringMatching(/registry\.db is not there any more.* → Put it back where it was/),
+    ]);
+    expect((await box.workerctl(['status'])).stderr).toContain('registry.db is not there any more');
+    renameSync(away, home);
+    expect((await doctor(box)).ok).toBe(true);
   });
 
   test('pipes of a run that nobody has, and a mark of a service that is not there', async () => {

@@ -4,8 +4,7 @@
  *
  *   node shim/main.ts --home DIR [--ready-fd N]
  */
-import { randomBytes } from 'node:crypto';
-import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, realpathSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, readFileSync, realpathSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -13,6 +12,7 @@ import { withoutCoreDumps } from '../../shared/core-limit.ts';
 import { closeInherited } from '../../shared/descriptors.ts';
 import { armFailpoints, failpointVariable } from '../../shared/failpoints.ts';
 import { resolvePlaces } from '../../shared/paths.ts';
+import { shimToken } from '../../shared/shim-token.ts';
 import { endAllRuns } from './ending.ts';
 import { Endpoint } from './endpoint.ts';
 import { FactBook } from './facts.ts';
@@ -66,7 +66,7 @@ export const runShim = async ({ home, version, log, onReady }: ShimOptions): Pro
   };
 
   const own = new ShimServer({
-    token: tokenIn(places.shimToken),
+    token: shimToken(places.shimToken),
     self: { version, pid: process.pid, startTime: startTimeOf(process.pid) ?? 0 },
     runs,
     facts,
@@ -108,31 +108,6 @@ export const runShim = async ({ home, version, log, onReady }: ShimOptions): Pro
     own.close();
     await runs.close();
     log('ended');
-  }
-};
-
-/** 64 hex digits that the daemon wrote; without a daemon (a unit of its own) the shim does. */
-const tokenIn = (path: string): string => {
-  for (let attempt = 0; ; attempt += 1) {
-    if (existsSync(path)) {
-      const token = readFileSync(path, 'utf8').trim();
-      if (/^[0-9a-f]{64}$/.test(token)) return token;
-      if (attempt > 0) throw new Error(`${path} holds no token: remove it and start again`);
-    }
-    try {
-      const descriptor = openSync(
-        path,
-        constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
-        0o600,
-      );
-      const token = randomBytes(32).toString('hex');
-      writeSync(descriptor, `${token}\n`);
-      closeSync(descriptor);
-      return token;
-    } catch (error) {
-      // Somebody else just made it.
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt > 1) throw error;
-    }
   }
 };
 

@@ -21,7 +21,7 @@ const takeShimAway = async (box: CrashBox): Promise<() => void> => {
   return () => rmSync(socket, { recursive: true });
 };
 
-test('a stop ends the worker and says what is not known; that is known once there is a shim', async () => {
+test.concurrent('a stop ends the worker and says what is not known; that is known once there is a shim', async () => {
   await using box = new CrashBox();
   await box.daemon();
   const client = await box.client();
@@ -45,7 +45,7 @@ test('a stop ends the worker and says what is not known; that is known once ther
   expect(await box.status('other')).toMatchObject({ phase: 'running', pid, generation: 1 });
 });
 
-test('the daemon ends when it is told to, and every worker with it', async () => {
+test.concurrent('the daemon ends when it is told to, and every worker with it', async () => {
   await using box = new CrashBox();
   const daemon = await box.daemon();
   const client = await box.client();
@@ -62,4 +62,18 @@ test('the daemon ends when it is told to, and every worker with it', async () =>
   for (const name of ['deaf', 'command', 'process'])
     expect(await box.status(name), name).toMatchObject({ phase: 'stopped', exit: { kind: 'lost' } });
   expect(await box.status('thread')).toMatchObject({ phase: 'stopped', exit: { kind: 'terminated' } });
+});
+
+test.concurrent('a daemon that finds no shim to be had serves all the same, says so, and starts what was asked for once there is one', async () => {
+  await using box = new CrashBox();
+  const socket = join(box.home, 'shim.sock');
+  mkdirSync(join(socket, 'in the way'), { recursive: true, mode: 0o700 });
+  await box.startDaemon();
+  const { stderr } = await box.workerctl(['status']);
+  expect(stderr).toMatch(/there is no shim.*it ended before it was ready.*see: .*shim\.log/);
+  const client = await box.client();
+  const starting = client.call('start', { name: 'w', spec: part('command', 'counts') });
+  rmSync(socket, { recursive: true });
+  expect((await starting).worker.phase).toBe('running');
+  expect((await box.workerctl(['status'])).stderr).toBe('');
 });
