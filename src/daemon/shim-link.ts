@@ -3,7 +3,7 @@
  * facts on in order. "Does not answer" is never taken for "dead": a second shim is started only when the socket refuses
  * and the process known to be the shim is gone.
  */
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { WorkerdError } from '../shared/errors.ts';
 import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
 import type { Places } from '../shared/paths.ts';
@@ -19,7 +19,7 @@ import {
   type StateNote,
   shimProtocolVersion,
 } from './shim/protocol.ts';
-import { startShim } from './shim-start.ts';
+import { startShim, tryConnect } from './shim-start.ts';
 
 export interface ShimLinkOptions {
   readonly places: Places;
@@ -44,18 +44,6 @@ const shimMeta = 'shim';
 /** One that has not greeted back by then stands still, for as long as it may. */
 const greetMs = 1000;
 
-type Attempt = { readonly socket: Socket } | { readonly error: NodeJS.ErrnoException };
-
-const tryConnect = (path: string): Promise<Attempt> =>
-  new Promise((resolve) => {
-    const socket = connect({ path, allowHalfOpen: true });
-    socket.once('connect', () => {
-      socket.removeAllListeners('error');
-      resolve({ socket });
-    });
-    socket.once('error', (error) => resolve({ error }));
-  });
-
 export class ShimLink implements Shim {
   readonly #options: ShimLinkOptions;
   readonly #token: string;
@@ -73,6 +61,9 @@ export class ShimLink implements Shim {
   #facts: Fact[] = [];
   #waiting: (() => void)[] = [];
   #hello: HelloResult | null = null;
+  /** The last that answered this daemon. */
+  #met: Identity | null = null;
+  #owesMet = false;
   #heardMono = 0;
   /** Since when one is looked for. */
   #soughtMono = 0;
@@ -131,6 +122,7 @@ export class ShimLink implements Shim {
   acknowledge(upTo: number): void {
     if (this.#refused) return;
     this.#acknowledged = Math.max(this.#acknowledged, upTo);
+    if (this.#owesMet) this.#writeMet();
     void this.call('ack', { upTo }).catch(() => {});
     failpointAfterTurn('facts.acknowledged');
   }
@@ -208,8 +200,21 @@ export class ShimLink implements Shim {
     return known === null || this.#options.processes.startTimeOf(known.pid) !== known.startTime;
   }
 
+  /** For the next daemon. A disk that is full is no reason to be without a shim: then it is written later. */
+  #writeMet(): void {
+    const { store, processes, log } = this.#options;
+    try {
+      store.setMeta(shimMeta, JSON.stringify({ ...this.#met, bootId: processes.bootId }));
+      this.#owesMet = false;
+    } catch (error) {
+      if (!this.#owesMet) log.warn({ error: wordsOf(error) }, 'which shim it is cannot be written down yet');
+      this.#owesMet = true;
+    }
+  }
+
   /** `null`: none in this boot. */
   #lastKnown(): Identity | null {
+    if (this.#met !== null) return this.#met;
     const { store, processes } = this.#options;
     const text = store.meta(shimMeta);
     if (text === null) return null;
@@ -224,7 +229,7 @@ export class ShimLink implements Shim {
   }
 
   async #greet(socket: Socket): Promise<void> {
-    const { log, listener, store, processes } = this.#options;
+    const { log, listener } = this.#options;
     const peer: Peer = new Peer({
       socket,
       onNotification: (method, params) => this.#told(method, params),
@@ -250,7 +255,8 @@ export class ShimLink implements Shim {
       cancel,
     );
     const { pid, startTime } = hello;
-    store.setMeta(shimMeta, JSON.stringify({ pid, startTime, bootId: processes.bootId }));
+    this.#met = { pid, startTime };
+    this.#writeMet();
     const { runs } = await ask('list', {});
     this.#peer = peer;
     this.#hello = hello;

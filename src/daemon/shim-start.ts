@@ -1,5 +1,7 @@
-/** Starts a shim so that it outlives whoever started it, and waits until it can be asked. */
+/** Connects to a shim that is there; starts one so that it outlives whoever started it, and waits until it can be asked. */
 import { spawn } from 'node:child_process';
+import { closeSync, constants, openSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Places } from '../shared/paths.ts';
@@ -32,13 +34,15 @@ export const startShim = async (
   command: readonly string[],
   { env, log, processes }: ShimSurroundings,
 ): Promise<string | null> => {
+  const words = openLog(log);
   // Forked twice: the shell is gone at once, the shim is nobody's child and in a session of its own.
-  const child = spawn('/bin/sh', ['-c', '"$@" </dev/null >/dev/null 2>>"$0" & echo "$!" >&3', log, ...command], {
+  const child = spawn('/bin/sh', ['-c', '"$@" & echo "$!" >&3', 'sh', ...command], {
     cwd: '/',
     env: { ...env },
     detached: true,
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'ignore', words ?? 'ignore', 'pipe'],
   });
+  if (words !== null) closeSync(words);
   let started: Identity | null = null;
   const failed = await readyLine(child.stdio[3] as Readable, child, (pid) => {
     const startTime = processes.startTimeOf(pid);
@@ -47,6 +51,16 @@ export const startShim = async (
   // It holds nothing yet. Without processes to be had Node's own start stands still for ever.
   if (failed !== null && started !== null) processes.signal(started, 'SIGKILL');
   return failed;
+};
+
+/** `null`: a full disk, or one that is read-only, does without its words. */
+const openLog = (path: string): number | null => {
+  const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW } = constants;
+  try {
+    return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
+  } catch {
+    return null;
+  }
 };
 
 /** Waits for the shim's line on its ready descriptor; before it comes its pid. Says what went wrong, or `null`. */
@@ -71,4 +85,16 @@ const readyLine = (pipe: Readable, child: NodeJS.EventEmitter, onPid: (pid: numb
     pipe.on('end', () => done('it ended before it was ready; see shim.log'));
     pipe.on('error', (error) => done(error.message));
     child.once('error', (error: Error) => done(error.message));
+  });
+
+type Attempt = { readonly socket: Socket } | { readonly error: NodeJS.ErrnoException };
+
+export const tryConnect = (path: string): Promise<Attempt> =>
+  new Promise((resolve) => {
+    const socket = connect({ path, allowHalfOpen: true });
+    socket.once('connect', () => {
+      socket.removeAllListeners('error');
+      resolve({ socket });
+    });
+    socket.once('error', (error) => resolve({ error }));
   });

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { type BigIntStats, type FSWatcher, lstatSync, renameSync, unlinkSync, watch } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
+import { hasCode } from '../../shared/log-file.ts';
 import { checkSocketPath, temporarySocketPath } from '../../shared/paths.ts';
 
 export interface EndpointOptions {
@@ -34,7 +35,14 @@ export class Endpoint {
     const { path } = this.#options;
     checkSocketPath(path);
     if (await answers(path)) throw new Error(`another shim answers on ${path}: there is one for each home`);
-    await this.#bind();
+    try {
+      await this.#bind();
+    } catch (error) {
+      // A disk without inodes: the name that a dead one left gives one back.
+      if (!hasCode(error, 'ENOSPC', 'EDQUOT') || present(path)?.isSocket() !== true) throw error;
+      unlinkSync(path);
+      await this.#bind();
+    }
     try {
       this.#watcher = watch(dirname(path), { persistent: false }, (_event, name) => {
         if (name === null || name === basename(path)) this.#look();

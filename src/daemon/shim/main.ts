@@ -81,12 +81,7 @@ export const runShim = async ({ home, version, log, onReady }: ShimOptions): Pro
   await endpoint.open();
   server = own;
   facts.open(log);
-  try {
-    await runs.open();
-  } catch (error) {
-    endpoint.close();
-    throw error;
-  }
+  await runs.open();
   for (const socket of early) own.accept(socket);
   early = null;
   onReady();

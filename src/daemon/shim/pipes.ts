@@ -34,6 +34,7 @@ export class FifoPool {
     this.#directory = directory;
   }
 
+  /** Throws where none can be made now: then it is tried again with the first that are asked for. */
   async open(): Promise<void> {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     for (const stale of readdirSync(this.#directory)) rmSync(join(this.#directory, stale), { force: true });
@@ -62,6 +63,7 @@ export class FifoPool {
   async #fill(count: number): Promise<void> {
     const names = Array.from({ length: count }, () => `${process.pid}-${this.#count++}`);
     try {
+      mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
       await run('mkfifo', ['-m', '600', '--', ...names], { cwd: this.#directory });
       this.#ready.push(...names);
     } finally {

@@ -66,8 +66,13 @@ export class RunTable {
     };
   }
 
+  /** What lives is read on also where nothing can be started now. */
   async open(): Promise<void> {
-    await this.#pool.open();
+    try {
+      await this.#pool.open();
+    } catch (error) {
+      this.#options.remark(null, `no FIFOs can be made: ${failureOf(error).message}`);
+    }
   }
 
   get all(): readonly Run[] {

@@ -7,11 +7,12 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from 'vitest';
 import { command, shell } from '../../fixtures/workers/behaviours.ts';
+import { CrashBox } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { Sandbox } from '../../helpers/sandbox.ts';
 
-const mount = (at: string): boolean =>
-  spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m,mode=700', 'tmpfs', at]).status === 0;
+const mount = (at: string, more = ''): boolean =>
+  spawnSync('mount', ['-t', 'tmpfs', '-o', `size=4m,mode=700${more}`, 'tmpfs', at]).status === 0;
 const unmount = (at: string) => spawnSync('umount', [at]);
 
 const canMount = (() => {
@@ -91,6 +92,63 @@ test.skipIf(!canMount)(
       const { code, stderr } = await box.workerd(['stop']);
       expect([code, stderr]).toEqual([0, '']);
       expect(box.processes()).toEqual([]);
+    } finally {
+      for (const { pid } of box.processes()) process.kill(pid, 'SIGKILL');
+      await eventually(() => unmount(disk).status === 0);
+    }
+  },
+);
+
+/** As long as there is a name to be had. */
+const takeInodes = (directory: string): void => {
+  mkdirSync(directory);
+  try {
+    for (let n = 0; ; n += 1) closeSync(openSync(join(directory, String(n)), 'w'));
+  } catch {
+    // None is left.
+  }
+};
+
+test.skipIf(!canMount).each([
+  ['full to the last byte', (path: string) => fill(path)],
+  ['without an inode', takeInodes],
+])(
+  'K01: the shim is killed on a disk that is %s: another reads on, stops work, and starts again after',
+  async (_, take) => {
+    await using box = new CrashBox('disk/home');
+    const disk = join(box.directory, 'disk');
+    mkdirSync(disk);
+    expect(mount(disk, ',nr_inodes=600')).toBe(true);
+    try {
+      await box.startDaemon();
+      const client = await box.client();
+      const prints = shell('n=0; while :; do n=$((n + 1)); echo $n; sleep 0.02; done');
+      await client.call('start', { name: 'w', spec: prints });
+      await client.call('start', { name: 'other', spec: command('sleep', '1000') });
+      const { pid } = await box.status('w');
+      const taken = join(disk, 'taken');
+      take(taken);
+      const shim = box.shimPid;
+      process.kill(shim, 'SIGKILL');
+      const answers = async () => {
+        const { shim: now, problems } = await client.call('daemon.info', {});
+        return now != null && now.pid !== shim && !problems?.some(({ kind }) => kind === 'shim-gone');
+      };
+      await eventually(answers, { what: 'the daemon has another shim', withinMs: 20_000 });
+      expect((await client.call('stop', { name: 'other' })).worker).toMatchObject({
+        phase: 'stopped',
+        exit: { kind: 'lost' },
+      });
+      rmSync(taken, { recursive: true });
+      const log = join(box.home, 'logs', 'w', '1.log');
+      const last = () => Number(readFileSync(log, 'latin1').trimEnd().split('\n').at(-1));
+      const before = last();
+      await eventually(() => last() > before + 10, { withinMs: 25_000, what: 'its output is read on' });
+      const started = () => client.call('start', { name: 'other' });
+      await eventually(() => started().then(({ worker }) => worker.phase === 'running'), { withinMs: 25_000 });
+      expect(await box.status('w')).toMatchObject({ phase: 'running', pid, generation: 1 });
+      client.close();
+      expect((await box.workerd(['stop'])).code).toBe(0);
     } finally {
       for (const { pid } of box.processes()) process.kill(pid, 'SIGKILL');
       await eventually(() => unmount(disk).status === 0);
