@@ -130,7 +130,9 @@ export class Daemon {
         clock.at(clock.mono() + refusedRetryMs, () => {
           this.#retryPending = false;
           this.#registry.retry();
-          this.#link.retell();
+          // Not before that is tried: refused again, it would have what is told again dropped again, for as long as it is.
+          const retell = () => this.#link.retell();
+          this.#registry.committed().then(retell, retell);
           this.#reconciler.addAll();
         });
       },
@@ -218,18 +220,11 @@ export class Daemon {
     const { node, programs } = options;
     this.#replacement = new Replacement({ admission, waiters, places, node, programs, log });
     const logs = new LogStore(places, log);
+    const shared = { registry: this.#registry, reconciler: this.#reconciler, clock };
     this.#verbs = new Verbs({
-      registry: this.#registry,
-      reconciler: this.#reconciler,
+      ...shared,
       waiters,
-      withoutShim: new WithoutShim({
-        registry: this.#registry,
-        shim: this.#link,
-        processes: this.#processes,
-        reconciler: this.#reconciler,
-        clock,
-      }),
-      clock,
+      withoutShim: new WithoutShim({ ...shared, shim: this.#link, processes: this.#processes }),
       logs,
       baseCaller,
       history: (name, limit) => this.#store.history(name, limit),
