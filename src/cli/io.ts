@@ -9,6 +9,11 @@ export interface Output {
   readonly isTty: boolean;
   /** Columns and rows of the terminal; `null` where there is none. */
   size(): { readonly columns: number; readonly rows: number } | null;
+  /**
+   * Calls `listener` once nobody reads any more, which whoever waits before it writes would learn late; until the
+   * returned function is called.
+   */
+  onAbandoned(listener: () => void): () => void;
   /** Throws BrokenPipe where nobody reads any more. */
   write(data: string | Uint8Array): void;
 }
@@ -49,6 +54,37 @@ const isTerminal = (fd: number): boolean => {
   }
 };
 
+const isPipe = (fd: number): boolean => {
+  try {
+    return fstatSync(fd).isFIFO();
+  } catch {
+    return false;
+  }
+};
+
+/**
+ * Node cannot wait for the far end of a pipe to close without writing; `tail -f` does, and dies of it. One without these
+ * flags, or none at all, ends in another way: then the next write has to tell.
+ */
+const watchPipe = (fd: number, listener: () => void): (() => void) => {
+  if (!isPipe(fd)) return () => {};
+  const { spawn } = process.getBuiltinModule('node:child_process');
+  const sentry = spawn('tail', [`--pid=${process.pid}`, '-s', '0.3', '-f', '/dev/null'], {
+    stdio: ['ignore', fd, 'ignore'],
+    cwd: '/',
+    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin' },
+  });
+  sentry.on('error', () => {});
+  sentry.on('exit', (_code, signal) => {
+    if (signal === 'SIGPIPE') listener();
+  });
+  sentry.unref();
+  return () => {
+    sentry.removeAllListeners('exit');
+    sentry.kill('SIGKILL');
+  };
+};
+
 const makeOutput = (fd: 1 | 2): Output => ({
   isTty: isTerminal(fd),
   size() {
@@ -57,6 +93,7 @@ const makeOutput = (fd: 1 | 2): Output => ({
     // A terminal that nobody told its size says 0.
     return { columns: columns || 80, rows: rows || 24 };
   },
+  onAbandoned: (listener) => watchPipe(fd, listener),
   write(data) {
     let rest: Uint8Array = typeof data === 'string' ? Buffer.from(data) : data;
     while (rest.length > 0) {

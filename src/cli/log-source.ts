@@ -23,6 +23,31 @@ export const explainDenied = (error: unknown, name: string): unknown =>
       })
     : error;
 
+/** Feeds each worker's tracker, over one subscription. What is given back never comes, but fails where the daemon went away. */
+export const trackRuns = (
+  client: Client,
+  trackers: ReadonlyMap<string, RunTracker>,
+  signal: AbortSignal,
+): Promise<never> => {
+  const lost = Promise.withResolvers<never>();
+  lost.promise.catch(() => {});
+  const follow = async () => {
+    const names = trackers.size <= mostNames ? { names: [...trackers.keys()] } : {};
+    for await (const event of client.watch({ ...names, types: ['snapshot', 'phase', 'removed'] }, { signal })) {
+      if ('name' in event) trackers.get(event.name)?.apply(event);
+    }
+  };
+  follow()
+    .catch((error: unknown) => lost.reject(error))
+    .finally(() => {
+      for (const tracker of trackers.values()) tracker.finish();
+    });
+  return lost.promise;
+};
+
+/** A subscription takes no more; that to all workers is then the smaller one. */
+const mostNames = 1000;
+
 /** The runs of one worker as its events tell of them: which is over, and which comes next. */
 export class RunTracker {
   #latest = 0;

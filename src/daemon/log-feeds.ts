@@ -226,11 +226,11 @@ export class LogFeeds {
 
   /** `true`: read to the end of what was there, or to `end`. */
   async #read(feed: Feed, end: number): Promise<boolean> {
-    const { directoryOf, streams, since, log } = this.#options;
+    const { directoryOf, streams, log } = this.#options;
     try {
       if (feed.follower === null) {
         keptOpen += 1;
-        const options = { from: feed.offset, streams, since, readSize: turnLength };
+        const options = { from: feed.offset, streams, readSize: turnLength };
         feed.follower = new RunFollower(directoryOf(feed.name), feed.position.generation, options);
       }
       feed.lines ??= this.#lines(feed, feed.follower);
@@ -283,7 +283,8 @@ export class LogFeeds {
 
   /** The characters it took. */
   #line(feed: Feed, line: LogLine): number {
-    const { from, eventCursor } = this.#options;
+    const { from, eventCursor, since = -Infinity } = this.#options;
+    if (line.at < since) return 0;
     const cursor = from === null ? eventCursor() : formatPosition(positionAfter(line, feed.assembler));
     const { stream, generation, partial } = line;
     // By hand: it is done for every line of every worker that anybody follows.

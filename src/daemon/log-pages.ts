@@ -1,4 +1,6 @@
 /** Lines of one worker's log, a page at a time: from the end of a run, or from where an earlier page ended. */
+
+import { inWholeLines } from '../shared/log-blocks.ts';
 import type { LogStream } from '../shared/log-file.ts';
 import { LineAssembler, type LogLine } from '../shared/log-lines.ts';
 import { type LogPosition, offsetOf, partAfter, positionAfter, startOf } from '../shared/log-position.ts';
@@ -40,10 +42,11 @@ export const tailPosition = (
     places.set([stdout, stderr], 2 * (seen % (count + 1)));
     seen += 1;
   };
-  for (const chunk of readChunks(directory, generation, { ...options, from, to: end })) {
-    for (const line of assembler.push(chunk)) note(positionAfter(line, assembler));
+  const { since = -Infinity } = options;
+  for (const chunk of readChunks(directory, generation, { ...options, since: undefined, from, to: end })) {
+    for (const line of assembler.push(chunk)) if (line.at >= since) note(positionAfter(line, assembler));
   }
-  const unfinished = options.follow ? [] : [...assembler.flush()];
+  const unfinished = options.follow ? [] : [...assembler.flush()].filter(({ at }) => at >= since);
   const before = Math.min(seen, seen + unfinished.length - count);
   if (before <= 0) return { generation, stdout: from, stderr: from };
   const at = 2 * ((before - 1) % (count + 1));
@@ -62,18 +65,24 @@ export const readPage = (
   let position = from;
   let end = offsetOf(from);
   let bytes = 0;
-  for (const chunk of readChunks(directory, generation, { ...options, from: end })) {
+  const { since = -Infinity } = options;
+  for (const chunk of readChunks(
+    directory,
+    generation,
+    inWholeLines(directory, generation, { ...options, from: end }),
+  )) {
     const part = partAfter(from, chunk);
     end = Math.max(end, chunk.offset + chunk.bytes.length);
     if (part === null) continue;
     for (const line of assembler.push(part)) {
+      if (line.at < since) continue;
       lines.push(line);
       position = positionAfter(line, assembler);
       bytes += lineBytes(line);
       if (bytes >= options.maxBytes) return { lines, position, atEnd: false };
     }
   }
-  if (!options.follow) lines.push(...assembler.flush());
+  if (!options.follow) lines.push(...[...assembler.flush()].filter(({ at }) => at >= since));
   const stdout = Math.max(from.stdout, assembler.unfinishedFrom('stdout') ?? end);
   const stderr = Math.max(from.stderr, assembler.unfinishedFrom('stderr') ?? end);
   return { lines, position: { generation, stdout, stderr }, atEnd: true };

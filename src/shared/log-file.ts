@@ -8,7 +8,7 @@
  *   `<ms> ! <bytes>`     so many bytes could not be written here
  * A segment that is full becomes `<generation>.<n>.log` and `.idx`, n rising.
  */
-import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { fstatSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 
 export type LogStream = 'stdout' | 'stderr';
@@ -128,11 +128,11 @@ export interface IndexPoint {
   readonly at: number;
 }
 
-/** Offset of a segment's first byte in the run's output. */
-export const segmentBase = (idx: number): number => {
+/** Offset of a segment's first byte in the run's output, where its index says so: that of a run's first does not. */
+export const statedBase = (idx: number): number | null => {
   const entry: IndexEntry = { at: 0, mark: 0, value: 0, next: 0 };
   const block = readBytes(idx, 0, 64);
-  return parseIndexLine(block, 0, block.length, entry) && entry.mark === marks.at ? entry.value : 0;
+  return parseIndexLine(block, 0, block.length, entry) && entry.mark === marks.at ? entry.value : null;
 };
 
 /** The last known place before byte `before` of an index. */
@@ -173,63 +173,19 @@ export interface IndexEnd {
   readonly idxBytes: number;
 }
 
-export const indexEnd = (idx: number): IndexEnd => {
+/** `guess`: the offset of the segment's first byte, where its index does not state it. */
+export const indexEnd = (idx: number, guess = 0): IndexEnd => {
   const size = fstatSync(idx).size;
   const point = pointBefore(idx, size);
   const block = readBytes(idx, point.idxOffset, size - point.idxOffset);
   const entry: IndexEntry = { at: 0, mark: 0, value: 0, next: 0 };
+  const base = statedBase(idx) ?? guess;
   let position = 0;
-  let { offset } = point;
+  let offset = point.idxOffset === 0 ? base : point.offset;
   while (parseIndexLine(block, position, block.length, entry)) {
     if (entry.mark === marks.at) offset = entry.value;
     else if (entry.mark === marks.o || entry.mark === marks.e) offset += entry.value;
     position = entry.next;
   }
-  return { base: segmentBase(idx), offset, at: entry.at, idxBytes: point.idxOffset + position };
-};
-
-/** A segment opened for reading: it can be read to its end, whatever becomes of its name. */
-export interface OpenSegment {
-  readonly segment: Segment;
-  readonly log: number;
-  /** `null`: its index is gone. */
-  readonly idx: number | null;
-  readonly ino: bigint;
-  readonly base: number;
-}
-
-/** `null` where it has been rotated away or dropped meanwhile: list anew. */
-export const openSegment = (segment: Segment): OpenSegment | null => {
-  let log: number;
-  try {
-    log = openSync(segment.logPath, 'r');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return null;
-    throw error;
-  }
-  let idx: number | null = null;
-  try {
-    const { ino } = fstatSync(log, { bigint: true });
-    try {
-      idx = openSync(segment.idxPath, 'r');
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw error;
-    }
-    // The log is renamed before its index: the name still ours now means that the index was ours, too.
-    if (statSync(segment.logPath, { bigint: true, throwIfNoEntry: false })?.ino === ino) {
-      return { segment, log, idx, ino, base: idx === null ? 0 : segmentBase(idx) };
-    }
-  } catch (error) {
-    closeSync(log);
-    if (idx !== null) closeSync(idx);
-    throw error;
-  }
-  closeSync(log);
-  if (idx !== null) closeSync(idx);
-  return null;
-};
-
-export const closeSegment = (open: OpenSegment): void => {
-  closeSync(open.log);
-  if (open.idx !== null) closeSync(open.idx);
+  return { base, offset, at: entry.at, idxBytes: point.idxOffset + position };
 };

@@ -1,16 +1,8 @@
 /** What a run writes from now on, pushed by the file system's own notices and going on through every rotation. */
-import { statSync } from 'node:fs';
 import { DirectoryNotices } from './directory-notices.ts';
-import { closeSegment, type LogStream, type OpenSegment } from './log-file.ts';
-import {
-  LineAssembler,
-  type LogBlock,
-  type LogChunk,
-  SegmentReader,
-  segmentAfter,
-  segmentAt,
-  startIn,
-} from './log-reader.ts';
+import type { LogStream } from './log-file.ts';
+import { LineAssembler, type LogBlock, type LogChunk, missingBefore, SegmentReader, startIn } from './log-reader.ts';
+import { closeSegment, hasMoved, type OpenSegment, segmentAfter, segmentAt } from './log-segments.ts';
 
 export interface FollowFrom {
   /** Offset in the run's output to go on from. */
@@ -19,13 +11,14 @@ export interface FollowFrom {
   readonly streams?: readonly LogStream[] | undefined;
   readonly merge?: boolean;
   readonly readSize?: number;
+  readonly gaps?: boolean;
 }
 
 /** Reads one run's output forward as far as it is there, again and again. The files need not exist yet. */
 export class RunFollower {
   readonly #directory: string;
   readonly #generation: number;
-  readonly #options: FollowFrom;
+  #options: FollowFrom;
   #reader: SegmentReader | null = null;
 
   constructor(directory: string, generation: number, options: FollowFrom = {}) {
@@ -34,24 +27,47 @@ export class RunFollower {
     this.#options = options;
   }
 
-  /** All that is there now and was not given out yet; to be read to its end before it is asked for again. */
-  *read(): Generator<LogChunk> {
+  /**
+   * All that is there now and was not given out yet; to be read to its end before it is asked for again.
+   * `ended`: nobody will write any more, nor put right what somebody else did to the files.
+   */
+  *read(ended = false): Generator<LogChunk> {
     const { since, from } = this.#options;
     if (this.#reader === null) {
       const open = segmentAt(this.#directory, this.#generation, since === undefined ? (from ?? 0) : 0);
       if (open === null) return;
       this.#reader = new SegmentReader(open, startIn(open, this.#options));
+      yield* missingBefore(open, since === undefined ? (from ?? null) : null, this.#options);
     }
     for (;;) {
       const reader: SegmentReader = this.#reader;
-      yield* reader.chunks(this.#options, false);
-      const next: OpenSegment | null = hasMoved(reader.open) ? segmentAfter(this.#directory, reader.open) : null;
-      if (next === null) return;
+      yield* reader.chunks(this.#options, ended);
+      if (!hasMoved(reader.open)) return;
+      const next: OpenSegment | null = segmentAfter(this.#directory, reader.open);
+      if (next === null) {
+        if (!this.#takeNewIndex(reader)) return;
+        continue;
+      }
       // Written between the last look and the rotation.
       yield* reader.chunks(this.#options, true);
       closeSegment(reader.open);
       this.#reader = new SegmentReader(next, startIn(next, this.#options));
+      yield* missingBefore(next, reader.offset, this.#options);
     }
+  }
+
+  /** Its writer made the index anew, as somebody had cut the log or taken the index away: on from the same offset. */
+  #takeNewIndex(reader: SegmentReader): boolean {
+    const open = segmentAt(this.#directory, this.#generation, Infinity);
+    if (open === null) return false;
+    if (open.ino !== reader.open.ino || open.idxIno === null || open.idxIno === reader.open.idxIno) {
+      closeSegment(open);
+      return false;
+    }
+    closeSegment(reader.open);
+    this.#options = { ...this.#options, from: Math.max(this.#options.from ?? 0, reader.offset) };
+    this.#reader = new SegmentReader(open, startIn(open, this.#options));
+    return true;
   }
 
   close(): void {
@@ -84,7 +100,7 @@ export async function* followChunks(
     while (!signal.aborted) {
       const finishing = ended?.aborted === true;
       notices.clear();
-      yield* batches(follower.read(), signal);
+      yield* batches(follower.read(finishing), signal);
       if (finishing) return;
       await notices.next();
     }
@@ -93,11 +109,6 @@ export async function* followChunks(
     notices.close();
   }
 }
-
-/** Its name belongs to another file now, or it was a finished segment all along. */
-const hasMoved = (open: OpenSegment): boolean =>
-  open.segment.number !== null ||
-  statSync(open.segment.logPath, { bigint: true, throwIfNoEntry: false })?.ino !== open.ino;
 
 function* batches(chunks: Iterable<LogChunk>, signal: AbortSignal): Generator<readonly LogChunk[]> {
   let batch: LogChunk[] = [];

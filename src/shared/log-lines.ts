@@ -7,6 +7,13 @@
  */
 import type { LogStream } from './log-file.ts';
 
+/** Bytes that the run wrote and nobody can read. */
+export interface Lost {
+  readonly bytes: number;
+  /** `unwritten`: they never reached the log (a full disk, …). `gone`: they did, and were dropped or cut before they were read. */
+  readonly why: 'unwritten' | 'gone';
+}
+
 export interface LogChunk {
   /** Milliseconds since the epoch. */
   readonly at: number;
@@ -15,6 +22,8 @@ export interface LogChunk {
   readonly generation: number;
   /** Of the first byte, from the start of the run's output. */
   readonly offset: number;
+  /** Of one without bytes, given to those who ask for gaps: what is missing here. */
+  readonly lost?: Lost;
 }
 
 export interface LogBlock {
@@ -28,6 +37,8 @@ export interface LogBlock {
   readonly generation: number;
   /** Offset of what follows it in the run's output. */
   readonly end: number;
+  /** As of a chunk: no line, but a gap between lines. */
+  readonly lost?: Lost;
 }
 
 export interface LogLine extends Omit<LogBlock, 'bytes'> {
@@ -37,10 +48,14 @@ export interface LogLine extends Omit<LogBlock, 'bytes'> {
 
 export const maxLineBytes = 64 * 1024;
 
+const nothing = Buffer.alloc(0);
+
 interface Held {
   readonly parts: Buffer[];
   bytes: number;
-  last: LogChunk;
+  /** Of the last piece: without its bytes, of which a few must not keep a read buffer of 1 MiB alive. */
+  last: Omit<LogChunk, 'bytes' | 'offset'>;
+  end: number;
   readonly start: number;
 }
 
@@ -54,7 +69,13 @@ export class LineAssembler {
   }
 
   *push(chunk: LogChunk): Generator<LogLine> {
-    const { bytes, stream } = chunk;
+    const { bytes, stream, lost } = chunk;
+    if (lost !== undefined) {
+      // What was begun before it does not go on after it.
+      yield* this.flush();
+      yield { ...lineOf(chunk, bytes, true, chunk.offset), lost };
+      return;
+    }
     let newline = -1;
     for (let start = 0; start < bytes.length; ) {
       if (newline < start) newline = bytes.indexOf(0x0a, start);
@@ -82,14 +103,17 @@ export class LineAssembler {
   /** The unfinished lines, once nothing more will come. */
   *flush(): Generator<LogLine> {
     const held = [...this.#held.values()].sort((a, b) => a.last.at - b.last.at);
-    for (const { last } of held) {
-      yield lineOf(last, this.#take(last.stream, Buffer.alloc(0)), true, last.offset + last.bytes.length);
-    }
+    for (const { last, end } of held) yield lineOf(last, this.#take(last.stream, nothing), true, end);
   }
 
   /** As `push`, for whoever wants many lines' bytes: fewer steps, but more to remember for each line where they are few. */
   *pushBlocks(chunk: LogChunk): Generator<LogBlock> {
-    const { bytes, stream } = chunk;
+    const { bytes, stream, lost } = chunk;
+    if (lost !== undefined) {
+      yield* this.flushBlocks();
+      yield { ...blockOf(chunk, bytes, true, chunk.offset), lost };
+      return;
+    }
     for (let start = 0; start < bytes.length; ) {
       const room = maxLineBytes - (this.#held.get(stream)?.bytes ?? 0);
       const whole = room === maxLineBytes ? wholeLines(bytes, start) : start;
@@ -120,21 +144,22 @@ export class LineAssembler {
 
   *flushBlocks(): Generator<LogBlock> {
     const held = [...this.#held.values()].sort((a, b) => a.last.at - b.last.at);
-    for (const { last } of held) {
-      yield blockOf(last, this.#take(last.stream, Buffer.alloc(0)), true, last.offset + last.bytes.length);
-    }
+    for (const { last, end } of held) yield blockOf(last, this.#take(last.stream, nothing), true, end);
   }
 
   #hold(chunk: LogChunk, bytes: Buffer, start: number): void {
     const held = this.#held.get(chunk.stream);
-    // A copy: a few bytes must not keep a read buffer of 1 MiB alive.
+    const { at, stream, generation } = chunk;
+    const last = { at, stream, generation };
+    const end = start + bytes.length;
     if (held === undefined) {
-      this.#held.set(chunk.stream, { parts: [Buffer.from(bytes)], bytes: bytes.length, last: chunk, start });
+      this.#held.set(stream, { parts: [Buffer.from(bytes)], bytes: bytes.length, last, end, start });
       return;
     }
     held.parts.push(Buffer.from(bytes));
     held.bytes += bytes.length;
-    held.last = chunk;
+    held.last = last;
+    held.end = end;
   }
 
   #take(stream: LogStream, last: Buffer): Buffer {
@@ -145,7 +170,7 @@ export class LineAssembler {
   }
 }
 
-const lineOf = ({ at, stream, generation }: LogChunk, line: Buffer, partial: boolean, end: number): LogLine => ({
+const lineOf = ({ at, stream, generation }: Held['last'], line: Buffer, partial: boolean, end: number): LogLine => ({
   at,
   stream,
   line,
@@ -154,7 +179,7 @@ const lineOf = ({ at, stream, generation }: LogChunk, line: Buffer, partial: boo
   end,
 });
 
-const blockOf = ({ at, stream, generation }: LogChunk, bytes: Buffer, partial: boolean, end: number): LogBlock => ({
+const blockOf = ({ at, stream, generation }: Held['last'], bytes: Buffer, partial: boolean, end: number): LogBlock => ({
   at,
   stream,
   bytes,

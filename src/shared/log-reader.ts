@@ -7,27 +7,25 @@
  */
 import { fstatSync, readSync } from 'node:fs';
 import {
-  closeSegment,
   type IndexEntry,
   type LogStream,
   listGenerations,
-  listSegments,
   marks,
-  type OpenSegment,
-  openSegment,
   parseIndexLine,
   pointBefore,
   readBytes,
 } from './log-file.ts';
-import { LineAssembler, type LogBlock, type LogChunk, type LogLine, linesIn } from './log-lines.ts';
+import type { LogChunk, Lost } from './log-lines.ts';
+import { closeSegment, type OpenSegment, segmentAfter, segmentAt } from './log-segments.ts';
 
 export { LineAssembler, type LogBlock, type LogChunk, type LogLine, linesIn, maxLineBytes } from './log-lines.ts';
+export { segmentAt } from './log-segments.ts';
 
 export interface ChunkOptions {
   /** Offset in the run's output to start from. */
-  readonly from?: number;
+  readonly from?: number | undefined;
   /** Offset to stop before. */
-  readonly to?: number;
+  readonly to?: number | undefined;
   /** Milliseconds since the epoch, both inclusive. */
   readonly since?: number | undefined;
   readonly until?: number | undefined;
@@ -35,12 +33,9 @@ export interface ChunkOptions {
   /** Joins neighbours of one stream: for bytes alone, where `at` does not matter. */
   readonly merge?: boolean;
   /** Bytes read at a time, at most: what a pass that stands still holds. */
-  readonly readSize?: number;
-}
-
-export interface LineOptions extends ChunkOptions {
-  /** `undefined`: all runs, oldest first. */
-  readonly generation?: number | undefined;
+  readonly readSize?: number | undefined;
+  /** Gives a chunk without bytes where some are missing. */
+  readonly gaps?: boolean | undefined;
 }
 
 const mostRead = 1024 * 1024;
@@ -50,42 +45,6 @@ const idxReadSize = 32 * 1024;
 const nothing = Buffer.alloc(0);
 const allStreams: readonly LogStream[] = ['stdout', 'stderr'];
 
-/** Opens the segment that holds `offset`, or else the first one after it; `null` where there is none. */
-export const segmentAt = (directory: string, generation: number, offset: number): OpenSegment | null =>
-  pickSegment(directory, generation, (segments) => segments.findLast(({ base }) => base <= offset) ?? segments[0]);
-
-/** The segment that follows `previous` in the run's output. */
-export const segmentAfter = (directory: string, previous: OpenSegment): OpenSegment | null =>
-  pickSegment(directory, previous.segment.generation, (segments) =>
-    segments.find(({ base, ino }) => base >= previous.base && ino !== previous.ino),
-  );
-
-const pickSegment = (
-  directory: string,
-  generation: number,
-  choose: (byBase: readonly OpenSegment[]) => OpenSegment | undefined,
-): OpenSegment | null => {
-  const opened: OpenSegment[] = [];
-  let chosen: OpenSegment | undefined;
-  try {
-    // A rotation between listing and opening hides a segment under its new name: look again.
-    for (let attempt = 0; attempt < 5; attempt += 1) {
-      let missed = false;
-      for (const segment of listSegments(directory, generation)) {
-        const one = openSegment(segment);
-        if (one === null) missed = true;
-        else opened.push(one);
-      }
-      if (!missed) break;
-      for (const one of opened.splice(0)) closeSegment(one);
-    }
-    chosen = choose(opened.sort((a, b) => a.base - b.base));
-    return chosen ?? null;
-  } finally {
-    for (const one of opened) if (one !== chosen) closeSegment(one);
-  }
-};
-
 /** Reads one segment forward, as far as its index accounts for it now; can be asked again when it has grown. */
 export class SegmentReader {
   readonly open: OpenSegment;
@@ -94,6 +53,8 @@ export class SegmentReader {
   #idxOffset: number;
   #data: Buffer = nothing;
   #dataAt = 0;
+  /** Where a piece ends that is not all there. */
+  #cutTo: number | null = null;
 
   constructor(open: OpenSegment, from: { readonly idxOffset: number; readonly offset: number }) {
     this.open = open;
@@ -121,6 +82,10 @@ export class SegmentReader {
     // Buffers are held for a pass: many readers wait for long, and few read at once.
     const block = Buffer.allocUnsafe(idxReadSize);
     let at = 0;
+    if (this.#cutTo !== null) {
+      if (!whole) return;
+      yield* this.#beyondCut(Date.now(), options);
+    }
     while (idx !== null) {
       const filled = readSync(idx, block, 0, block.length, this.#idxOffset);
       let position = 0;
@@ -129,10 +94,20 @@ export class SegmentReader {
         // Before the bytes are given out: whoever stops in between does not meet them again.
         this.#idxOffset += entry.next - position;
         position = entry.next;
-        if (entry.mark === marks.at) this.offset = entry.value;
-        if (entry.mark !== marks.o && entry.mark !== marks.e) continue;
+        if (entry.mark !== marks.o && entry.mark !== marks.e) {
+          if (entry.mark === marks.at) this.offset = entry.value;
+          else if (entry.mark === marks.dropped) yield* this.#unwritten(entry, options);
+          continue;
+        }
         const end = this.offset + entry.value;
-        if (wanted(streamOf(entry.mark), at)) yield* this.#bytes(at, entry.mark, end, options);
+        if (wanted(streamOf(entry.mark), at) && !(yield* this.#bytes(at, entry.mark, end, options))) {
+          // The log is shorter than its index says: somebody cut it. Its writer will put that right, if it lives.
+          if (!whole) {
+            this.#cutTo = end;
+            return;
+          }
+          yield* this.#gone(at, end, options);
+        }
         this.offset = end;
       }
       if (position === 0) break;
@@ -148,7 +123,28 @@ export class SegmentReader {
     this.offset = end;
   }
 
-  *#bytes(at: number, mark: number, end: number, options: ChunkOptions): Generator<LogChunk> {
+  /** What a cut took from under a reader that has waited for it to be put right. */
+  *#beyondCut(at: number, options: ChunkOptions): Generator<LogChunk> {
+    if (this.#cutTo === null) return;
+    yield* this.#gone(at, this.#cutTo, options);
+    this.offset = this.#cutTo;
+    this.#cutTo = null;
+  }
+
+  *#gone(at: number, end: number, options: ChunkOptions): Generator<LogChunk> {
+    const { gaps = false, to = Infinity } = options;
+    const bytes = Math.min(end, to) - this.offset;
+    if (gaps && bytes > 0) yield gapOf(this.open, at, end, { bytes, why: 'gone' });
+  }
+
+  *#unwritten({ at, value: bytes }: IndexEntry, options: ChunkOptions): Generator<LogChunk> {
+    const { gaps = false, from = 0, to = Infinity, since = -Infinity, until = Infinity } = options;
+    if (!gaps || bytes === 0 || this.offset < from || this.offset > to || at < since || at > until) return;
+    yield gapOf(this.open, at, this.offset, { bytes, why: 'unwritten' });
+  }
+
+  /** `false`: they are not all there. What was given out is behind `offset` then. */
+  *#bytes(at: number, mark: number, end: number, options: ChunkOptions): Generator<LogChunk, boolean> {
     const { from = 0, to = Infinity, readSize = mostRead } = options;
     const { generation } = this.open.segment;
     const stream = streamOf(mark);
@@ -156,11 +152,14 @@ export class SegmentReader {
     let offset = Math.max(this.offset, from);
     while (offset < stop) {
       const bytes = this.#read(offset - this.open.base, stop - offset, readSize);
-      // The log is shorter than its index says: it was cut by somebody.
-      if (bytes.length === 0) return;
+      if (bytes.length === 0) {
+        this.offset = offset;
+        return false;
+      }
       yield { at, stream, bytes, generation, offset };
       offset += bytes.length;
     }
+    return true;
   }
 
   /** What is there at `position`, from a read buffer that is never written again once given away. */
@@ -176,10 +175,22 @@ export class SegmentReader {
   }
 }
 
+/** What is missing before `offset`. */
+export const gapOf = ({ segment }: OpenSegment, at: number, offset: number, lost: Lost): LogChunk => ({
+  at,
+  stream: 'stdout',
+  bytes: nothing,
+  generation: segment.generation,
+  offset,
+  lost,
+});
+
 const streamOf = (mark: number): LogStream => (mark === marks.e ? 'stderr' : 'stdout');
 
 const follows = (held: LogChunk, next: LogChunk): boolean =>
   held.stream === next.stream &&
+  held.lost === undefined &&
+  next.lost === undefined &&
   held.bytes.buffer === next.bytes.buffer &&
   held.offset + held.bytes.length === next.offset &&
   held.bytes.byteOffset + held.bytes.length === next.bytes.byteOffset;
@@ -219,20 +230,24 @@ export const startIn = (open: OpenSegment, options: ChunkOptions): { idxOffset: 
 
 /** The pieces of one run, from an offset or a time on, as they were written. */
 export function* readChunks(directory: string, generation: number, options: ChunkOptions = {}): Generator<LogChunk> {
-  let open = segmentAt(directory, generation, options.since === undefined ? (options.from ?? 0) : 0);
+  const { from, to = Infinity } = options;
+  let open = segmentAt(directory, generation, options.since === undefined ? (from ?? 0) : 0);
+  let reached = options.since === undefined ? (from ?? null) : null;
   while (open !== null) {
     let next: OpenSegment | null;
     try {
-      const finished = open.segment.number !== null || isOlder(directory, generation);
+      yield* missingBefore(open, reached, options);
+      const finished = open.segment.number !== null || open.idx === null || isOlder(directory, generation);
       const reader = new SegmentReader(open, startIn(open, options));
       yield* reader.chunks(options, finished);
       next = segmentAfter(directory, open);
       // Rotated away while it was read: the rest of it first.
       if (next !== null && !finished) yield* reader.chunks(options, true);
+      reached = reader.offset;
     } finally {
       closeSegment(open);
     }
-    if (next !== null && next.base >= (options.to ?? Infinity)) {
+    if (next !== null && next.base >= to) {
       closeSegment(next);
       return;
     }
@@ -240,19 +255,13 @@ export function* readChunks(directory: string, generation: number, options: Chun
   }
 }
 
-const isOlder = (directory: string, generation: number): boolean =>
-  (listGenerations(directory).at(-1) ?? generation) > generation;
-
-/** Lines of one run or of all, oldest first; the unfinished last ones of a run marked `partial`. */
-export const readLines = (directory: string, options: LineOptions = {}): Generator<LogLine> =>
-  linesIn(readBlocks(directory, options));
-
-/** As `readLines`, lines that lie together as one. */
-export function* readBlocks(directory: string, options: LineOptions = {}): Generator<LogBlock> {
-  const generations = options.generation === undefined ? listGenerations(directory) : [options.generation];
-  for (const generation of generations) {
-    const assembler = new LineAssembler();
-    for (const chunk of readChunks(directory, generation, options)) yield* assembler.pushBlocks(chunk);
-    yield* assembler.flushBlocks();
-  }
+/** Dropped, or deleted by somebody, before it was read up to there. */
+export function* missingBefore(open: OpenSegment, reached: number | null, options: ChunkOptions): Generator<LogChunk> {
+  if (options.gaps !== true || reached === null || reached >= open.base) return;
+  const at = Math.floor(fstatSync(open.log).mtimeMs);
+  yield gapOf(open, at, open.base, { bytes: open.base - reached, why: 'gone' });
 }
+
+/** Its writer is gone: another run has begun since. */
+export const isOlder = (directory: string, generation: number): boolean =>
+  (listGenerations(directory).at(-1) ?? generation) > generation;

@@ -1,19 +1,20 @@
 /** The end of a worker's log: its last lines, found from the back without reading the whole. */
 import { fstatSync } from 'node:fs';
+import { lookBehindBytes } from './log-blocks.ts';
 import {
-  closeSegment,
   type IndexEntry,
+  type IndexPoint,
   indexEnd,
   type LogCursor,
   type LogStream,
   listGenerations,
   marks,
-  type OpenSegment,
   parseIndexLine,
   pointBefore,
   readBytes,
 } from './log-file.ts';
-import { LineAssembler, type LogLine, maxLineBytes, readChunks, segmentAt } from './log-reader.ts';
+import { isOlder, LineAssembler, type LogLine, maxLineBytes, readChunks } from './log-reader.ts';
+import { closeSegment, type OpenSegment, segmentAt } from './log-segments.ts';
 
 export interface TailOptions {
   /** `undefined`: back through earlier runs, too. */
@@ -23,6 +24,8 @@ export interface TailOptions {
   readonly streams?: readonly LogStream[] | undefined;
   /** Unfinished lines stay in `unfinished`, for `followLines` to go on with. */
   readonly follow?: boolean;
+  /** With what is missing among the lines, which does not count as one. */
+  readonly gaps?: boolean | undefined;
 }
 
 export interface TailPage {
@@ -36,32 +39,69 @@ export interface TailPage {
 /** The last `count` lines. */
 export const tailLines = (directory: string, count: number, options: TailOptions = {}): TailPage => {
   const generations = options.generation === undefined ? listGenerations(directory) : [options.generation];
+  const { since = -Infinity } = options;
   let lines: readonly LogLine[] = [];
+  let kept = 0;
   let cursor: LogCursor | null = null;
   let unfinished = new LineAssembler();
   for (const generation of generations.toReversed()) {
     const end = runEnd(directory, generation);
     if (end === null) continue;
     const from = Number.isFinite(count)
-      ? countBack(directory, generation, { ...options, count: count - lines.length, end })
+      ? countBack(directory, generation, { ...options, count: count - kept, end })
       : 0;
     const assembler = new LineAssembler();
-    const found: LogLine[] = [];
-    const keep = (line: LogLine) => {
-      found.push(line);
-      if (found.length > 4096 && found.length > 2 * count) found.splice(0, found.length - count);
-    };
-    for (const chunk of readChunks(directory, generation, { ...options, from, to: end })) {
-      for (const line of assembler.push(chunk)) keep(line);
+    const last = new LastLines(count - kept);
+    const wanted = { ...options, since: undefined, from: from > 0 ? from : undefined, to: end };
+    for (const chunk of readChunks(directory, generation, wanted)) {
+      for (const line of assembler.push(chunk)) if (line.at >= since) last.add(line);
     }
     if (cursor === null && options.follow === true) unfinished = assembler;
-    else for (const line of assembler.flush()) keep(line);
+    else for (const line of assembler.flush()) if (line.at >= since) last.add(line);
     cursor ??= { generation, offset: end };
-    lines = [...found.slice(Math.max(0, found.length - (count - lines.length))), ...lines];
-    if (lines.length >= count) break;
+    lines = [...last.take(), ...lines];
+    kept += last.count;
+    if (kept >= count) break;
   }
   return { lines, cursor, unfinished };
 };
+
+/** The last of the lines that are added; gaps between them come with them, and do not count. */
+export class LastLines {
+  readonly #most: number;
+  #lines: LogLine[] = [];
+  #gaps = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  get count(): number {
+    return this.#lines.length - this.#gaps;
+  }
+
+  add(line: LogLine): void {
+    this.#lines.push(line);
+    if (line.lost !== undefined) this.#gaps += 1;
+    if (this.#lines.length > 4096 && this.#lines.length > 2 * this.#most) this.#cut();
+  }
+
+  take(): readonly LogLine[] {
+    this.#cut();
+    return this.#lines;
+  }
+
+  #cut(): void {
+    let start = this.#lines.length;
+    for (let count = 0; start > 0; start -= 1) {
+      if (this.#lines[start - 1]?.lost !== undefined) continue;
+      if (count === this.#most) break;
+      count += 1;
+    }
+    this.#lines = this.#lines.slice(start);
+    this.#gaps = this.#lines.reduce((sum, { lost }) => sum + (lost === undefined ? 0 : 1), 0);
+  }
+}
 
 /** From where on the last `count` lines of a run can be put together, with some before them; and up to where. */
 export const tailStart = (
@@ -79,11 +119,16 @@ export const runEnd = (directory: string, generation: number): number | null => 
   const open = segmentAt(directory, generation, Infinity);
   if (open === null) return null;
   try {
-    return open.idx === null ? open.base + fstatSync(open.log).size : indexEnd(open.idx).offset;
+    const indexed = open.idx === null ? open.base : indexEnd(open.idx, open.base).offset;
+    return isWhole(open, directory) ? Math.max(indexed, open.base + fstatSync(open.log).size) : indexed;
   } finally {
     closeSegment(open);
   }
 };
+
+/** What its index does not account for belongs to it, too: no writer is about to index it. */
+const isWhole = ({ segment, idx }: OpenSegment, directory: string): boolean =>
+  segment.number !== null || idx === null || isOlder(directory, segment.generation);
 
 interface BackOptions extends TailOptions {
   readonly count: number;
@@ -102,7 +147,7 @@ const countBack = (directory: string, generation: number, options: BackOptions):
   while (open !== null) {
     const { base } = open;
     try {
-      const found = open.idx === null ? base : countSegmentBack(open, open.idx, counter, options);
+      const found = countSegmentBack(open, counter, options);
       if (found !== null) return found;
     } finally {
       closeSegment(open);
@@ -117,38 +162,64 @@ const countBack = (directory: string, generation: number, options: BackOptions):
   return 0;
 };
 
-const countSegmentBack = (
-  open: OpenSegment,
-  idx: number,
+interface Piece {
+  readonly stream: LogStream;
+  readonly at: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** `null`: there are not enough in this segment. */
+const countSegmentBack = (open: OpenSegment, counter: LineCounter, options: BackOptions): number | null => {
+  const size = fstatSync(open.log).size;
+  const { idxBytes, offset } = open.idx === null ? { idxBytes: 0, offset: open.base } : indexEnd(open.idx, open.base);
+  const window = new BackWindow(open);
+  const end = Math.min(open.base + size, options.end);
+  if (offset < end) {
+    const rest = { stream: 'stdout', at: fstatSync(open.log).mtimeMs, start: offset, end } as const;
+    const found = countPieces([rest], window, counter, options);
+    if (found !== null) return found;
+  }
+  for (let before = idxBytes; open.idx !== null && before > 0; ) {
+    const point = pointBefore(open.idx, before);
+    const pieces = piecesOf(open, readBytes(open.idx, point.idxOffset, before - point.idxOffset), point);
+    const found = countPieces(pieces, window, counter, options);
+    if (found !== null) return found;
+    before = point.idxOffset;
+  }
+  return null;
+};
+
+const piecesOf = ({ base }: OpenSegment, block: Buffer, point: IndexPoint): readonly Piece[] => {
+  const entry: IndexEntry = { at: 0, mark: 0, value: 0, next: 0 };
+  const pieces: Piece[] = [];
+  let offset = point.idxOffset === 0 ? base : point.offset;
+  for (let position = 0; parseIndexLine(block, position, block.length, entry); position = entry.next) {
+    if (entry.mark === marks.at) offset = entry.value;
+    if (entry.mark !== marks.o && entry.mark !== marks.e) continue;
+    const stream = entry.mark === marks.o ? 'stdout' : 'stderr';
+    pieces.push({ stream, at: entry.at, start: offset, end: offset + entry.value });
+    offset += entry.value;
+  }
+  return pieces;
+};
+
+const countPieces = (
+  pieces: readonly Piece[],
+  window: BackWindow,
   counter: LineCounter,
   options: BackOptions,
 ): number | null => {
-  const entry: IndexEntry = { at: 0, mark: 0, value: 0, next: 0 };
-  let before = indexEnd(idx).idxBytes;
-  while (before > 0) {
-    const point = pointBefore(idx, before);
-    const block = readBytes(idx, point.idxOffset, before - point.idxOffset);
-    const pieces: { stream: LogStream; at: number; start: number; end: number }[] = [];
-    let offset = open.base > 0 && point.idxOffset === 0 ? open.base : point.offset;
-    for (let position = 0; parseIndexLine(block, position, block.length, entry); position = entry.next) {
-      if (entry.mark === marks.at) offset = entry.value;
-      if (entry.mark !== marks.o && entry.mark !== marks.e) continue;
-      const stream = entry.mark === marks.o ? 'stdout' : 'stderr';
-      pieces.push({ stream, at: entry.at, start: offset, end: Math.min(offset + entry.value, options.end) });
-      offset += entry.value;
+  for (const piece of pieces.toReversed()) {
+    // A line that ended since then may have begun before.
+    if (piece.at < (options.since ?? -Infinity)) return Math.max(0, piece.end - lookBehindBytes);
+    if (piece.at > (options.until ?? Infinity) || options.streams?.includes(piece.stream) === false) continue;
+    for (let end = Math.min(piece.end, options.end); end > piece.start; ) {
+      const bytes = window.ending(end, Math.min(end - piece.start, maxLineBytes));
+      if (bytes.length === 0) break;
+      end -= bytes.length;
+      if (counter.add(piece.stream, bytes)) return end;
     }
-    const window = new BackWindow(open);
-    for (const piece of pieces.toReversed()) {
-      if (piece.at < (options.since ?? -Infinity)) return piece.end;
-      if (piece.at > (options.until ?? Infinity) || options.streams?.includes(piece.stream) === false) continue;
-      for (let end = piece.end; end > piece.start; ) {
-        const bytes = window.ending(end, Math.min(end - piece.start, maxLineBytes));
-        if (bytes.length === 0) break;
-        end -= bytes.length;
-        if (counter.add(piece.stream, bytes)) return end;
-      }
-    }
-    before = point.idxOffset;
   }
   return null;
 };

@@ -25,6 +25,7 @@ export const startCli = (argv: readonly string[], options: CliOptions = {}): Run
   const output = (to: 'out' | 'err'): Output => ({
     isTty: options.columns !== undefined,
     size: () => (options.columns === undefined ? null : { columns: options.columns, rows: 24 }),
+    onAbandoned: () => () => {},
     write(data) {
       if (to === 'out' && options.brokenAfter !== undefined && written.out.length >= options.brokenAfter) {
         throw new BrokenPipe();

@@ -423,7 +423,8 @@ describe('logs', () => {
     writeLog(fake.home, 'a', 2, [[2000, 'o', 'second\n']]);
     tell({ type: 'phase', generation: 2, worker: makeView({ name: 'a', generation: 2 }) });
     await eventually(() => running.out().endsWith('second\n'));
-    expect(running.out()).toBe('first\nunfinished\n--- run 2 started ---\nsecond\n');
+    expect(running.out()).toBe('first\nunfinished\nsecond\n');
+    expect(running.err()).toBe('workerctl: a: run 2 started\n');
     tell({ type: 'removed', generation: 2 });
     expect(await running.code).toBe(0);
   });

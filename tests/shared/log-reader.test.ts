@@ -17,9 +17,10 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { RotatingLog } from '../../src/daemon/shim/rotating-log.ts';
+import { readLines } from '../../src/shared/log-blocks.ts';
 import { listSegments } from '../../src/shared/log-file.ts';
 import { followBlocks, followChunks } from '../../src/shared/log-follow.ts';
-import { type LogLine, linesIn, readChunks, readLines } from '../../src/shared/log-reader.ts';
+import { type LogLine, linesIn, readChunks } from '../../src/shared/log-reader.ts';
 import { tailLines } from '../../src/shared/tail.ts';
 
 let directory: string;

@@ -2,7 +2,8 @@
 import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { readChunks, readLines } from '../../src/shared/log-reader.ts';
+import { readLines } from '../../src/shared/log-blocks.ts';
+import { readChunks } from '../../src/shared/log-reader.ts';
 import { eventually, fixtures, ShimHome } from './helper.ts';
 
 let home: ShimHome;

@@ -1,13 +1,13 @@
 /** `workerctl logs`: what workers wrote, read from their files at disk speed. */
 import { WorkerdError } from '../../shared/errors.ts';
 import type { LogStream } from '../../shared/log-file.ts';
-import { type LogBlock, type LogLine, readBlocks, readChunks, readLines } from '../../shared/log-reader.ts';
-import { tailLines } from '../../shared/tail.ts';
+import { type LogBlock, readChunks } from '../../shared/log-reader.ts';
 import type { WorkerView } from '../../shared/worker.ts';
 import type { Args } from '../args.ts';
 import type { Context } from '../context.ts';
 import { explainDenied, logDirectory } from '../log-source.ts';
 import { allWorkers, checkNames } from '../names.ts';
+import { type Past, pastOf, type Source } from '../past-logs.ts';
 import { type LogFormat, LogPrinter } from '../render/log.ts';
 import type { Verb } from '../run.ts';
 import { parseChoice, parseCount, parseTime, quoted, usage } from '../values.ts';
@@ -99,12 +99,6 @@ const readFormat = (context: Context, args: Args): LogFormat => {
   return [...asked][0] ?? 'plain';
 };
 
-interface Source {
-  readonly name: string;
-  readonly directory: string;
-  readonly generation: number;
-}
-
 const showLogs = async (context: Context, args: Args): Promise<number> => {
   const query = readQuery(context, args);
   checkNames(args.operands);
@@ -120,14 +114,11 @@ const showLogs = async (context: Context, args: Args): Promise<number> => {
   }
   const first = sources.length === 1 ? sources[0] : undefined;
   if (first !== undefined && query.format === 'raw' && query.count === Infinity && query.grep === null) {
-    copyBytes(context, first, query);
+    copyBytes(context, first, query, printer);
     return 0;
   }
   try {
-    const logs = sources.map((source) => ({
-      name: source.name,
-      blocks: blocksOf(source, query, sources.length === 1),
-    }));
+    const logs = sources.map((source) => pastOf(source, query, sources.length));
     for (const { name, block } of inOrder(logs)) printer.print(name, block);
   } finally {
     printer.flush();
@@ -143,64 +134,27 @@ const sourceOf = async (context: Context, view: WorkerView, query: LogQuery): Pr
   return { name: view.name, directory: await logDirectory(context, view.name), generation };
 };
 
-const copyBytes = (context: Context, { name, directory, generation }: Source, query: LogQuery): void => {
-  const { since, until, streams } = query;
+const copyBytes = (
+  context: Context,
+  { name, directory, generation }: Source,
+  { since, until, streams }: LogQuery,
+  printer: LogPrinter,
+): void => {
   try {
-    for (const { bytes } of readChunks(directory, generation, { since, until, streams, merge: true })) {
-      context.io.stdout.write(bytes);
+    const options = { since, until, streams, merge: true, gaps: true };
+    for (const { at, bytes, lost } of readChunks(directory, generation, options)) {
+      if (lost === undefined) context.io.stdout.write(bytes);
+      else printer.gap(name, { generation, at, lost });
     }
   } catch (error) {
     throw explainDenied(error, name);
   }
 };
 
-/** The last lines that are wanted; with `--grep` the last of those that match. */
-function* blocksOf({ name, directory, generation }: Source, query: LogQuery, alone: boolean): Generator<LogBlock> {
-  if (generation === 0) return;
-  const { count, grep, since, until, streams, timestamps, format } = query;
-  // Neighbours in time are one block where nobody asks when each was written.
-  const merge = alone && !timestamps && (format === 'plain' || format === 'raw');
-  const options = { generation, since, until, streams };
-  try {
-    if (grep === null && Number.isFinite(count)) yield* tailLines(directory, count, options).lines.map(asBlock);
-    else if (grep === null) yield* readBlocks(directory, { ...options, merge });
-    else for (const line of lastMatching(readLines(directory, options), grep, count)) yield asBlock(line);
-  } catch (error) {
-    throw explainDenied(error, name);
-  }
-}
-
-/** A line by itself, as it is printed. */
-export const asBlock = ({ line, ...block }: LogLine): LogBlock => ({
-  ...block,
-  bytes: block.partial ? line : Buffer.concat([line, newline]),
-});
-const newline = Buffer.from('\n');
-
-export const matches = (line: LogLine, grep: RegExp | null): boolean =>
-  grep === null || grep.test(line.line.toString('utf8'));
-
-function* lastMatching(lines: Iterable<LogLine>, grep: RegExp, count: number): Generator<LogLine> {
-  const kept: LogLine[] = [];
-  for (const line of lines) {
-    if (!matches(line, grep)) continue;
-    if (!Number.isFinite(count)) {
-      yield line;
-      continue;
-    }
-    kept.push(line);
-    if (kept.length > 2 * count + 1024) kept.splice(0, kept.length - count);
-  }
-  if (Number.isFinite(count)) yield* kept.slice(Math.max(0, kept.length - count));
-}
-
-interface Named {
-  readonly name: string;
-  readonly blocks: Iterable<LogBlock>;
-}
-
 /** Several logs as one, by time; those of one worker stay in their order. */
-export function* inOrder(sources: readonly Named[]): Generator<{ readonly name: string; readonly block: LogBlock }> {
+export function* inOrder(
+  sources: readonly Pick<Past, 'name' | 'blocks'>[],
+): Generator<{ readonly name: string; readonly block: LogBlock }> {
   const heads = sources.map(({ name, blocks }) => {
     const iterator = blocks[Symbol.iterator]();
     return { name, iterator, next: iterator.next() };

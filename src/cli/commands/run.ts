@@ -16,6 +16,7 @@ import { Interrupts } from '../interrupts.ts';
 import { BrokenPipe } from '../io.ts';
 import { explainDenied, logDirectory, RunTracker } from '../log-source.ts';
 import { allWorkers } from '../names.ts';
+import { gapInWords } from '../render/log.ts';
 import { exitText } from '../render/text.ts';
 import type { Verb } from '../run.ts';
 
@@ -101,9 +102,12 @@ const passOn = async (context: Context, client: Client, joined: Joined): Promise
     tracker.follow(client, name, signal).catch(() => {});
     const write = passingOn(context, () => client.call('stop', { name }).catch(() => {}));
     for (let generation: number | null = first; generation !== null; ) {
-      const options = { from, merge: true, signal, ended: tracker.ended(generation) };
+      const options = { from, merge: true, gaps: true, signal, ended: tracker.ended(generation) };
       for await (const chunks of followChunks(directory, generation, options)) {
-        for (const { stream, bytes } of chunks) write(stream, bytes);
+        for (const { at, stream, bytes, lost } of chunks) {
+          if (lost === undefined) write(stream, bytes);
+          else context.note(`${name}: ${gapInWords({ at, generation, lost })}`);
+        }
       }
       generation = await tracker.after(generation, signal);
       from = 0;

@@ -1,5 +1,5 @@
 /** Lines of logs in the four formats. Shows them as they are given; decides nothing about which. */
-import { type LogBlock, type LogLine, linesIn } from '../../shared/log-lines.ts';
+import { type LogBlock, type LogLine, type Lost, linesIn } from '../../shared/log-lines.ts';
 import type { LogEntry } from '../../shared/worker.ts';
 import type { Context } from '../context.ts';
 import { nameColour } from './style.ts';
@@ -12,6 +12,19 @@ export interface PrinterOptions {
   readonly format: LogFormat;
   readonly timestamps: boolean;
 }
+
+export interface Gap extends Pick<LogBlock, 'generation' | 'at'> {
+  readonly lost: Lost;
+}
+
+export const gapInWords = ({ generation, at, lost: { bytes, why } }: Gap): string => {
+  const missing = bytes === 1 ? `1 byte of run ${generation} is` : `${bytes} bytes of run ${generation} are`;
+  const reason =
+    why === 'unwritten'
+      ? `its log could not be written until ${timeOf(at)}`
+      : 'rotated away or deleted before it was read up to here';
+  return `${missing} missing here: ${reason}`;
+};
 
 /** Written to the terminal or the pipe at a time, about: a call for each line would cost more than the line. */
 const writeBytes = 64 * 1024;
@@ -37,6 +50,11 @@ export class LogPrinter {
 
   /** Shown with the next `flush` at the latest. */
   print(name: string, block: LogBlock): void {
+    const { lost } = block;
+    if (lost !== undefined) {
+      this.gap(name, { ...block, lost });
+      return;
+    }
     switch (this.#format) {
       case 'raw':
         this.#put(block.bytes);
@@ -60,12 +78,19 @@ export class LogPrinter {
     }
   }
 
-  /** Between the runs of a worker that is followed; only where people read. */
+  /**
+   * Between the runs of a worker that is followed; only where people read. Talk, like all that no worker has written: on
+   * stderr no worker's line can be taken for it, nor it for a line.
+   */
   mark(name: string, generation: number): void {
-    if (this.#format !== 'plain' || this.#context.quiet) return;
-    const { style } = this.#context;
-    this.#put(`${this.#prefixes.get(name) ?? ''}${style.paint('dim', `--- run ${generation} started ---`)}\n`);
     this.flush();
+    if (this.#format === 'plain') this.#context.note(`${name}: run ${generation} started`);
+  }
+
+  /** Where bytes are missing, in every format. */
+  gap(name: string, gap: Gap): void {
+    this.flush();
+    this.#context.note(`${name}: ${gapInWords(gap)}`);
   }
 
   flush(): void {

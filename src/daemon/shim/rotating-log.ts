@@ -3,7 +3,7 @@
  *
  * Promises: never throws; a log that cannot be written costs its bytes, which are counted, said once per streak and
  * marked in the index when logging goes on; a file that somebody deleted, renamed or cut is replaced within a second
- * of writing; all segments of a worker together keep within `files * maxBytes`.
+ * of writing; all segments of a worker together keep within `files * maxBytes`, and within 1,000 runs.
  */
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, renameSync, statSync, writeSync } from 'node:fs';
 import {
@@ -13,9 +13,19 @@ import {
   indexEnd,
   indexLine,
   listSegments,
+  readBytes,
   segmentPaths,
 } from '../../shared/log-file.ts';
-import { checkDirectory, endOfEarlier, healHalfRotation, inode, openOwn, remove, sizeOf } from './segment-files.ts';
+import {
+  checkDirectory,
+  dropOldest,
+  endOfEarlier,
+  healHalfRotation,
+  inode,
+  inodeAt,
+  openOwn,
+  replaceOwn,
+} from './segment-files.ts';
 
 export interface RotatingLogOptions {
   readonly directory: string;
@@ -118,8 +128,26 @@ export class RotatingLog {
   }
 
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    try {
+      this.#leaveInOrder();
+    } catch {
+      // It cannot be written, which was said when bytes were dropped for it.
+    }
     this.#closeFiles();
+  }
+
+  /** Nobody writes here again: what somebody did to the files since the last write, and what is to be marked yet. */
+  #leaveInOrder(): void {
+    if (this.#open !== null) {
+      const { logIno } = this.#open;
+      this.#lookWhetherStillThere(performance.now());
+      if (this.#open === null && inodeAt(this.#logPath) === logIno) this.#reopen();
+    } else if (this.#dropped > 0 && this.#mayCreate) this.#reopen();
+    if (this.#open === null) return;
+    if (this.#owed > 0) this.#index(this.#open, this.#owedMark, this.#owed);
+    if (this.#dropped > 0) this.#index(this.#open, '!', this.#dropped);
   }
 
   /** Writes what the segment has room for; gives back how much that was. */
@@ -191,6 +219,7 @@ export class RotatingLog {
     renameSync(this.#logPath, to.logPath);
     renameSync(this.#idxPath, to.idxPath);
     this.#closeFiles();
+    this.#idxBytes = 0;
     this.#reopen();
     this.#prune();
   }
@@ -201,7 +230,7 @@ export class RotatingLog {
     if (this.#mayCreate) mkdirSync(this.#options.directory, { recursive: true, mode: 0o700 });
     checkDirectory(this.#options.directory);
     healHalfRotation(this.#options.directory, this.#options.generation);
-    const idx = openOwn(this.#idxPath);
+    let idx = openOwn(this.#idxPath);
     let log: number | null = null;
     try {
       if (statSync(this.#logPath, { throwIfNoEntry: false }) !== undefined) log = openOwn(this.#logPath);
@@ -216,17 +245,20 @@ export class RotatingLog {
       const now = Math.max(this.#at, Date.now());
       let addition = '';
       if (!fits) {
-        // The log was deleted or cut under its index: account for what there is, from a known place.
-        ftruncateSync(idx, 0);
+        // One of them was deleted or cut under the other: account for what there is, from a known place.
         addition = indexLine(now, '@', offset - logBytes) + (logBytes > 0 ? indexLine(now, 'o', logBytes) : '');
+      } else if (offset > end.offset) addition = indexLine(now, 'o', offset - end.offset);
+      // Anew where it says less than it did, or something else: who reads it must not go on in its middle.
+      if (!fits || end.idxBytes < this.#idxBytes) {
+        const kept = fits ? readBytes(idx, 0, end.idxBytes).toString('latin1') : '';
+        const anew = replaceOwn(this.#idxPath, kept + addition);
+        closeSync(idx);
+        idx = anew;
       } else {
         ftruncateSync(idx, end.idxBytes);
-        if (offset > end.offset) addition = indexLine(now, 'o', offset - end.offset);
+        if (addition !== '') writeSync(idx, addition, null, 'latin1');
       }
-      if (addition !== '') {
-        writeSync(idx, addition, null, 'latin1');
-        this.#at = now;
-      }
+      if (addition !== '') this.#at = now;
       log ??= openOwn(this.#logPath);
       this.#open = { log, idx, logIno: inode(log), idxIno: inode(idx) };
       this.#offset = offset;
@@ -242,23 +274,12 @@ export class RotatingLog {
     }
   }
 
-  /** Drops the oldest segments, never the live one, until the worker keeps within its bounds. */
   #prune(): void {
-    const { directory, generation, maxBytes, files } = this.#options;
-    const sizes = listSegments(directory)
-      .filter((segment) => segment.logPath !== this.#logPath)
-      .map((segment) => ({ segment, bytes: sizeOf(segment.logPath) + sizeOf(segment.idxPath) }));
-    let total = sizes.reduce((sum, { bytes }) => sum + bytes, 0);
-    let own = sizes.filter(({ segment }) => segment.generation === generation).length + 1;
-    for (const { segment, bytes } of sizes) {
-      const tooMany = segment.generation === generation && own > files;
-      if (!tooMany && total + this.#logBytes + this.#idxBytes <= files * maxBytes) continue;
-      remove(segment.logPath);
-      remove(segment.idxPath);
-      total -= bytes;
-      if (segment.generation === generation) own -= 1;
-    }
-    this.#othersBytes = total;
+    this.#othersBytes = dropOldest({
+      ...this.#options,
+      live: this.#logPath,
+      liveBytes: this.#logBytes + this.#idxBytes,
+    });
   }
 
   #lookWhetherStillThere(now: number): void {
@@ -267,7 +288,7 @@ export class RotatingLog {
     const log = statSync(this.#logPath, { bigint: true, throwIfNoEntry: false });
     const idx = statSync(this.#idxPath, { bigint: true, throwIfNoEntry: false });
     const intact = log?.ino === open.logIno && idx?.ino === open.idxIno;
-    if (intact && Number(log.size) >= this.#logBytes) return;
+    if (intact && Number(log.size) >= this.#logBytes && Number(idx.size) >= this.#idxBytes) return;
     this.#options.onRemark(`${this.#logPath} was ${intact ? 'cut' : 'moved or deleted'} by somebody; logging goes on`);
     this.#closeFiles();
   }

@@ -1,5 +1,15 @@
 /** The files of a run's log, as the writer handles them: opened only where they are ours, healed, dropped. */
-import { closeSync, constants, fstatSync, lstatSync, openSync, renameSync, statSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { hasCode, indexEnd, listSegments, segmentPaths } from '../../shared/log-file.ts';
 
@@ -48,14 +58,71 @@ export const openOwn = (path: string): number => {
   throw new Error(`${fault}. Move ${path} out of ${dirname(path)}`);
 };
 
+/** A file of ours with just this in it, in place of the one that has the name: who reads that one sees it is another. */
+export const replaceOwn = (path: string, text: string): number => {
+  const made = `${path}.new`;
+  remove(made);
+  const descriptor = openOwn(made);
+  try {
+    writeWhole(descriptor, text);
+    renameSync(made, path);
+    return descriptor;
+  } catch (error) {
+    closeSync(descriptor);
+    remove(made);
+    throw error;
+  }
+};
+
+/** All of it, or an error: half of it would say something else. */
+const writeWhole = (descriptor: number, text: string): void => {
+  if (writeSync(descriptor, text, null, 'latin1') < text.length) {
+    throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  }
+};
+
+export const inodeAt = (path: string): bigint | undefined =>
+  statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
 export const inode = (descriptor: number): bigint => fstatSync(descriptor, { bigint: true }).ino;
 const exists = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined;
-export const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
-export const remove = (path: string): void => {
+const remove = (path: string): void => {
   try {
     unlinkSync(path);
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error;
   }
+};
+
+/** Of this many runs a worker's logs are kept at most, however short: each costs a file or two. */
+const mostRuns = 1000;
+
+interface Bounds {
+  readonly directory: string;
+  readonly generation: number;
+  readonly maxBytes: number;
+  readonly files: number;
+  /** The segment being written, which is never dropped. */
+  readonly live: string;
+  readonly liveBytes: number;
+}
+
+/** Drops the oldest segments until the worker keeps within its bounds; gives back the bytes of those that are left. */
+export const dropOldest = ({ directory, generation, maxBytes, files, live, liveBytes }: Bounds): number => {
+  const sizes = listSegments(directory)
+    .filter((segment) => segment.logPath !== live)
+    .map((segment) => ({ segment, bytes: sizeOf(segment.logPath) + sizeOf(segment.idxPath) }));
+  let total = sizes.reduce((sum, { bytes }) => sum + bytes, 0);
+  let own = sizes.filter(({ segment }) => segment.generation === generation).length + 1;
+  for (const { segment, bytes } of sizes) {
+    const tooMany = segment.generation === generation && own > files;
+    const tooOld = segment.generation <= generation - mostRuns;
+    if (!tooMany && !tooOld && total + liveBytes <= files * maxBytes) continue;
+    remove(segment.logPath);
+    remove(segment.idxPath);
+    total -= bytes;
+    if (segment.generation === generation) own -= 1;
+  }
+  return total;
 };
