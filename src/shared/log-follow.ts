@@ -46,6 +46,7 @@ export class RunFollower {
       const next: OpenSegment | null = segmentAfter(this.#directory, reader.open);
       if (next === null) {
         if (!this.#takeNewIndex(reader)) return;
+        yield* missingBefore(this.#reader.open, reader.offset, this.#options);
         continue;
       }
       // Written between the last look and the rotation.
