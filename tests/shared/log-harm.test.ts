@@ -286,7 +286,9 @@ describe('somebody with an axe', () => {
           .map(Number);
         expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
         expect(numbers.slice(0, 20)).toEqual(Array.from({ length: 20 }, (_, index) => index));
-        expect(numbers.filter((seen) => seen >= after)).toEqual(Array.from({ length: 33 }, (_, index) => after + index));
+        expect(numbers.filter((seen) => seen >= after)).toEqual(
+          Array.from({ length: 33 }, (_, index) => after + index),
+        );
         const lost = found.reduce((sum, one) => sum + (one.lost?.bytes ?? 0), 0);
         if (numbers.length < number) expect(lost).toBeGreaterThan(0);
       }
