@@ -74,8 +74,6 @@ export const forEachName = async (
   names: readonly string[],
   work: (name: string, lateMs: number) => Promise<() => number>,
 ): Promise<number> => {
-  // Only of globs and `--all` there may be none: done, and said in words.
-  if (names.length === 0 && !context.json) context.note('no worker matches');
   const begun: Promise<() => number>[] = [];
   const beganMono = sinceBoot();
   const begin = () => {
