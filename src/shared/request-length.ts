@@ -4,7 +4,7 @@ import { limits } from './limits.ts';
 
 /** Throws where the request would be longer than a frame. */
 export const checkLength = (method: string, params: object): void => {
-  const bytes = jsonBytes(params) + method.length + 64;
+  const bytes = bytesOf(method, params) + method.length + 64;
   if (bytes <= limits.maxFrameBytes) return;
   let path = 'params';
   let value: unknown = params;
@@ -20,6 +20,21 @@ export const checkLength = (method: string, params: object): void => {
     `${path} is too long: the request has ${bytes} bytes, at most ${limits.maxFrameBytes} can be sent`,
     { member: path },
   );
+};
+
+/** Circles and bigints have no form as JSON: a mistake of the caller's, like the others. */
+const bytesOf = (method: string, params: object): number => {
+  try {
+    return jsonBytes(params);
+  } catch (error) {
+    const why = (error as Error).message.split('\n', 1)[0] ?? '';
+    throw new WorkerdError(
+      'usage',
+      `the params of ${method} are not JSON: ${why}`,
+      { member: 'params' },
+      { cause: error },
+    );
+  }
 };
 
 const jsonBytes = (value: unknown): number => {

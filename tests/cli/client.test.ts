@@ -89,6 +89,19 @@ describe('a daemon that cannot be reached is said the same way everywhere', () =
   });
 });
 
+test('params that are not JSON are a mistake of the caller, in words, and the connection goes on', async () => {
+  const daemon = await serve({ status: () => ({ workers: [], next: null }) });
+  await using client = await connect({ home: daemon.home });
+  const circle: Record<string, unknown> = {};
+  circle['circle'] = circle;
+  for (const state of [circle, { big: 1n }]) {
+    const refused = client.call('publish', { name: 'web', state: state as never });
+    await expect(refused).rejects.toMatchObject({ code: 'usage', data: { member: 'params' } });
+    await expect(refused).rejects.toThrow(/^the params of publish are not JSON: [^\n]+$/);
+  }
+  expect(await client.call('status', {})).toEqual({ workers: [], next: null });
+});
+
 describe('starting the daemon', () => {
   /** A workerd that notes how it was called, binds its socket, answers, and ends by itself. */
   const program = (place: string, body: string): string => {
