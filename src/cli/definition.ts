@@ -199,6 +199,9 @@ const moduleSpec = (module: { path: string; name: string }, args: Args, common: 
   if (kind === 'thread' && args.value('user') !== undefined) {
     throw usage('--user: a thread shares its process with others, so it has no user of its own. Use --process');
   }
+  if (kind === 'thread' && args.flag('stdin')) {
+    throw usage('--stdin: a thread has none of its own. Leave it away: what is sent reaches ctx.messages');
+  }
   return {
     kind,
     module: isAbsolute(module.path) ? resolve(module.path) : resolve(io.cwd(), module.path),

@@ -59,6 +59,11 @@ export const checkSpec = (name: string, spec: Spec, caller: Caller): void => {
   // The host of such threads could not reach what lies in our home, which is closed to others.
   if (spec.user !== null && spec.kind === 'thread')
     throw unfit('spec.user: a thread has no user of its own; use kind process', { member });
+  if (spec.stdin && spec.kind === 'thread') {
+    throw unfit('spec.stdin: a thread has none of its own; what is sent reaches ctx.messages without it', {
+      member: 'spec.stdin',
+    });
+  }
   checkSize(name, spec, caller);
 };
 

@@ -37,10 +37,9 @@ export class Deliveries {
 
   async send(name: string, text: string): Promise<void> {
     const { known, shim } = this.#options;
-    const { stdin } = known(name).spec as { stdin?: boolean };
-    const { run } = known(name);
+    const { spec, run } = known(name);
     const { delivered } =
-      stdin === true
+      spec.stdin && spec.kind !== 'thread'
         ? await this.#ask(name, 'input', ({ id }) => ({ run: id, text: `${text}\n` }))
         : await this.#ask(name, 'down', ({ id }) => ({ run: id, message: { message: text } }));
     if (delivered) return;

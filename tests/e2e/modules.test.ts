@@ -228,3 +228,19 @@ test('one thread that fails leaves the others of its host alone', async () => {
   expect(readFileSync(join(fixtures, 'plays-a-part.mjs'), 'utf8')).toContain('process.exit');
   await client.call('stop', { name: 'neighbour' });
 });
+
+test('a thread cannot be given a standard input, and a process can: what is sent is then there', async () => {
+  const read = write(
+    'reads-stdin.mjs',
+    `export default async (ctx) => {
+       for await (const text of process.stdin.setEncoding('utf8')) return text;
+     };`,
+  );
+  const refused = client.call('start', { name: 'no-stdin', spec: { kind: 'thread', module: read, stdin: true } });
+  await expect(refused).rejects.toMatchObject({ code: 'usage', data: { member: 'spec.stdin' } });
+  await expect(client.call('status', { names: ['no-stdin'] })).rejects.toMatchObject({ code: 'worker.not-found' });
+
+  await client.call('start', { name: 'with-stdin', spec: { kind: 'process', module: read, stdin: true } });
+  await client.call('send', { name: 'with-stdin', text: 'hello' });
+  expect((await ended('with-stdin')).result).toBe('hello\n');
+});
