@@ -10,6 +10,8 @@ import type { Context } from './context.ts';
 const signals = ['SIGINT', 'SIGTERM'] as const;
 /** Most workers are gone sooner. */
 const sayMoreAfterMs = 1000;
+/** What a worker that was interrupted said last, a piece at a time. */
+const readWithinMs = 2000;
 
 export class Interrupts {
   readonly #context: Context;
@@ -17,7 +19,9 @@ export class Interrupts {
   readonly #givenUp = new AbortController();
   readonly #refused = Promise.withResolvers<WorkerdError>();
   #count = 0;
-  #code: number | null = null;
+  #signal: (typeof signals)[number] = 'SIGINT';
+  #leave: (() => void) | null = null;
+  #passed = 0;
   #worker: { readonly client: Client; readonly name: string } | null = null;
   #timer: NodeJS.Timeout | undefined;
 
@@ -28,7 +32,7 @@ export class Interrupts {
 
   /** What to exit with where there was one: 130 for Ctrl-C, 143 for SIGTERM. */
   get code(): number | null {
-    return this.#code;
+    return this.#count === 0 ? null : 128 + constants.signals[this.#signal];
   }
 
   /** A second one before there was a worker: nobody waits for it any longer. */
@@ -39,6 +43,39 @@ export class Interrupts {
   /** Why the worker cannot be ended, where that is so. */
   get refused(): Promise<WorkerdError> {
     return this.#refused.promise;
+  }
+
+  /** Some of its output was taken. */
+  passed(): void {
+    this.#passed += 1;
+  }
+
+  /**
+   * Of a worker that has ended: whether its output was left behind. So it is with the next signal, and after an earlier
+   * one where nobody reads it.
+   */
+  async leaves(output: Promise<void>): Promise<boolean> {
+    const leaving = Promise.withResolvers<void>();
+    this.#leave = leaving.resolve;
+    clearTimeout(this.#timer);
+    let seen = -1;
+    const look = () => {
+      if (this.#count > 0 && seen === this.#passed) leaving.resolve();
+      seen = this.#passed;
+      this.#timer = setTimeout(look, readWithinMs);
+    };
+    look();
+    try {
+      return await Promise.race([output.then(() => false), leaving.promise.then(() => true)]);
+    } finally {
+      clearTimeout(this.#timer);
+      this.#leave = null;
+    }
+  }
+
+  /** As the signal does by itself: an exit would wait for the write that is stuck. */
+  end(): void {
+    this.#context.io.endBy(this.#signal);
   }
 
   /** From now on they are meant for this worker, and so is one that came before. */
@@ -53,11 +90,12 @@ export class Interrupts {
   }
 
   #hear(signal: (typeof signals)[number]): void {
+    if (this.#count === 0) this.#signal = signal;
     this.#count += 1;
-    this.#code ??= 128 + constants.signals[signal];
-    if (this.#worker !== null) this.#end();
+    if (this.#leave !== null) this.#leave();
+    else if (this.#worker !== null) this.#end();
     else if (this.#count > 1) {
-      this.#givenUp.abort(new WorkerdError('internal', `ended by ${signal}`, { exitCode: this.#code }));
+      this.#givenUp.abort(new WorkerdError('internal', `ended by ${signal}`, { exitCode: this.code }));
     }
   }
 

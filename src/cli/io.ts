@@ -2,7 +2,7 @@
  * The world as the CLI sees it: three streams, the environment, signals. `processIo` is the real one; tests bring
  * their own. Output is written at once and whole; a reader that has gone is said as `BrokenPipe`.
  */
-import { fstatSync, writeSync } from 'node:fs';
+import { fstatSync, write, writeSync } from 'node:fs';
 import { usage } from './values.ts';
 
 export interface Output {
@@ -16,6 +16,8 @@ export interface Output {
   onAbandoned(listener: () => void): () => void;
   /** Throws BrokenPipe where nobody reads any more. */
   write(data: string | Uint8Array): void;
+  /** As `write`, and signals are heard while a slow reader is waited for. */
+  writePatiently(data: Uint8Array): Promise<void>;
 }
 
 export interface Io {
@@ -29,6 +31,8 @@ export interface Io {
   daemonProgram(): string;
   /** Calls `listener` on each such signal until the returned function is called. */
   onSignal(signal: NodeJS.Signals, listener: () => void): () => void;
+  /** Ends the process as this signal does by itself; an exit would wait for a write that is stuck. */
+  endBy(signal: NodeJS.Signals): void;
   /** Calls `listener` as the last thing before the process ends, however it ends. */
   onExit(listener: () => void): () => void;
 }
@@ -42,8 +46,9 @@ const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoExc
 
 /** A terminal or pipe that others made non-blocking answers EAGAIN when it is full: waited for, briefly and again. */
 const pause = (): void => {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs);
 };
+const pauseMs = 2;
 
 /** Most output goes to a file or a pipe, and node:tty need not be loaded to know that. */
 const isTerminal = (fd: number): boolean => {
@@ -57,6 +62,14 @@ const isTerminal = (fd: number): boolean => {
 const isPipe = (fd: number): boolean => {
   try {
     return fstatSync(fd).isFIFO();
+  } catch {
+    return false;
+  }
+};
+
+const isFile = (fd: number): boolean => {
+  try {
+    return fstatSync(fd).isFile();
   } catch {
     return false;
   }
@@ -100,14 +113,37 @@ const makeOutput = (fd: 1 | 2): Output => ({
       try {
         rest = rest.subarray(writeSync(fd, rest));
       } catch (error) {
-        if (codeOf(error) === 'EAGAIN') pause();
-        else if (codeOf(error) === 'EPIPE' || codeOf(error) === 'EIO') throw new BrokenPipe();
-        else if (codeOf(error) === 'EBADF') return;
-        else throw error;
+        if (isUnwritable(error)) return;
+        pause();
+      }
+    }
+  },
+  async writePatiently(data) {
+    // A file keeps nobody waiting, and a thread would.
+    if (isFile(fd)) return this.write(data);
+    for (let rest = data; rest.length > 0; ) {
+      try {
+        rest = rest.subarray(await writeInThread(fd, rest));
+      } catch (error) {
+        if (isUnwritable(error)) return;
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
       }
     }
   },
 });
+
+/** Closed from the start: nothing is to be written. `false`: it is full, and is to be tried again. */
+const isUnwritable = (error: unknown): boolean => {
+  const code = codeOf(error);
+  if (code === 'EPIPE' || code === 'EIO') throw new BrokenPipe();
+  if (code !== 'EAGAIN' && code !== 'EBADF') throw error;
+  return code === 'EBADF';
+};
+
+const writeInThread = (fd: number, bytes: Uint8Array): Promise<number> =>
+  new Promise((resolve, reject) => {
+    write(fd, bytes, (error, written) => (error === null ? resolve(written) : reject(error)));
+  });
 
 const currentDirectory = (): string => {
   try {
@@ -128,6 +164,10 @@ export const processIo = (daemonProgram: () => string): Io => ({
   onSignal(signal, listener) {
     process.on(signal, listener);
     return () => process.removeListener(signal, listener);
+  },
+  endBy(signal) {
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
   },
   onExit(listener) {
     process.on('exit', listener);

@@ -32,6 +32,9 @@ export const startCli = (argv: readonly string[], options: CliOptions = {}): Run
       }
       written[to].push(typeof data === 'string' ? Buffer.from(data) : Buffer.from(data));
     },
+    async writePatiently(data) {
+      this.write(data);
+    },
   });
   const io: Io = {
     env: { PATH: process.env['PATH'] ?? '', ...options.env },
@@ -46,6 +49,7 @@ export const startCli = (argv: readonly string[], options: CliOptions = {}): Run
       listeners.set(signal, own.add(listener));
       return () => own.delete(listener);
     },
+    endBy: () => {},
     onExit: () => () => {},
   };
   return {

@@ -1,10 +1,11 @@
 /** `workerctl run`: its output byte for byte, its exit code, Ctrl-C once and twice, joining. */
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { eventually } from '../helpers/eventually.ts';
-import { Sandbox } from '../helpers/sandbox.ts';
+import { dist, Sandbox } from '../helpers/sandbox.ts';
 
 const sha = (bytes: string | Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -50,6 +51,31 @@ test('SIGTERM stops it as Ctrl-C does, and ends with 143', async () => {
   const { code, stdout } = await running.finished;
   expect({ code, stdout }).toEqual({ code: 143, stdout: 'up\nbye\n' });
   expect((await box.workerctl(['status', 'r'])).code).toBe(4);
+});
+
+test.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)('%s is heard while nobody reads the output: the worker is stopped, and nobody waited for', async (signal, code) => {
+  await using box = new Sandbox();
+  await box.startDaemon();
+  const command = `${process.execPath} ${join(dist, 'workerctl.cjs')} run --rm -n r -- yes`;
+  // The reader holds the pipe and reads nothing: run stands in the middle of a write.
+  const shell = spawn('bash', ['-c', `(${command}; echo $? >code) | { echo $BASHPID >reader; exec sleep 1000; }`], {
+    cwd: box.directory,
+    env: box.env(),
+  });
+  const written = (file: string) => readFileSync(join(box.directory, file), 'utf8').trim();
+  await eventually(async () => (await box.status('r')).phase === 'running' && written('reader') !== '');
+  const pid = await eventually(
+    () => box.processes().find((each) => /^\S*node \S+ run --rm -n r /.test(each.command))?.pid,
+  );
+  process.kill(pid, signal);
+  await eventually(() => written('code') !== '', { what: 'it has ended', withinMs: 20_000 });
+  expect(written('code')).toBe(String(code));
+  expect((await box.workerctl(['status', 'r'])).code).toBe(4);
+  process.kill(Number(written('reader')), 'SIGKILL');
+  await new Promise((resolve) => shell.once('close', resolve));
 });
 
 test('--rm forgets it at the end', async () => {

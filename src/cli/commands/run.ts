@@ -52,7 +52,7 @@ const runForeground = async (context: Context, args: Args): Promise<number> => {
     const tracker = new RunTracker();
     const ending = client.call('wait', { name, for: 'exit' });
     ending.then(({ worker }) => tracker.finish(worker.generation)).catch(() => tracker.finish());
-    const output = passOn(context, client, { name, tracker, result, before, signal: done.signal });
+    const output = passOn(context, client, { name, tracker, result, before, signal: done.signal, interrupts });
     output.catch(() => {});
     await inTime(client, name, params);
     const ended = await Promise.race([ending, interrupts.refused]);
@@ -61,9 +61,10 @@ const runForeground = async (context: Context, args: Args): Promise<number> => {
       return interrupts.code ?? exitCodes.failed;
     }
     const { worker } = ended;
-    await output;
-    explain(context, worker);
+    const left = await interrupts.leaves(output);
+    if (!left) explain(context, worker);
     if (args.flag('rm')) await client.call('remove', { name });
+    if (left) interrupts.end();
     return interrupts.code ?? exitCodeOf(worker) ?? exitCodes.failed;
   } finally {
     interrupts.stop();
@@ -88,11 +89,12 @@ interface Joined {
   readonly result: StartResult;
   readonly before: readonly WorkerView[];
   readonly signal: AbortSignal;
+  readonly interrupts: Interrupts;
 }
 
 /** Output of the run and of those that follow it, until the tracker knows of no more. */
 const passOn = async (context: Context, client: Client, joined: Joined): Promise<void> => {
-  const { name, tracker, result, before, signal } = joined;
+  const { name, tracker, result, before, signal, interrupts } = joined;
   const earlier = before.find((view) => view.name === name)?.generation ?? 0;
   const old = result.outcome === 'already-running';
   const first = old ? result.worker.generation : earlier + 1;
@@ -105,8 +107,9 @@ const passOn = async (context: Context, client: Client, joined: Joined): Promise
       const options = { from, merge: true, gaps: true, signal, ended: tracker.ended(generation) };
       for await (const chunks of followChunks(directory, generation, options)) {
         for (const { at, stream, bytes, lost } of chunks) {
-          if (lost === undefined) write(stream, bytes);
+          if (lost === undefined) await write(stream, bytes);
           else context.note(`${name}: ${gapInWords({ at, generation, lost })}`);
+          interrupts.passed();
         }
       }
       generation = await tracker.after(generation, signal);
@@ -120,10 +123,10 @@ const passOn = async (context: Context, client: Client, joined: Joined): Promise
 /** Whoever read our output has left: nobody wants the rest, so the worker is asked to stop, once. */
 const passingOn = (context: Context, stop: () => void) => {
   let broken = false;
-  return (stream: 'stdout' | 'stderr', bytes: Uint8Array): void => {
+  return async (stream: 'stdout' | 'stderr', bytes: Uint8Array): Promise<void> => {
     if (broken) return;
     try {
-      context.io[stream].write(bytes);
+      await context.io[stream].writePatiently(bytes);
     } catch (error) {
       if (!(error instanceof BrokenPipe)) throw error;
       broken = true;
