@@ -9,6 +9,7 @@ import { isClean, isPrivate } from '../shared/environment.ts';
 import type { CallerInput, ParamsInput, SpecInput } from '../shared/protocol.ts';
 import { isWorkerName, type Json, type RestartPolicy } from '../shared/worker.ts';
 import type { Args, OptionSpec } from './args.ts';
+import type { Context } from './context.ts';
 import { parseEnvFile } from './env-file.ts';
 import type { Io } from './io.ts';
 import {
@@ -75,6 +76,16 @@ export interface StartRequest {
   /** The name as given, or the one the daemon will derive (then perhaps with a number). */
   readonly likelyName: string;
 }
+
+/** What was named for the worker's environment and does not reach it: to be said, or it would be looked for long. */
+export const sayDropped = (context: Context, { params }: StartRequest): void => {
+  const dropped = Object.keys(params.spec?.env ?? {}).filter(isPrivate);
+  if (dropped.length > 0) {
+    context.note(
+      `${dropped.join(', ')}: never passed on to a worker; NOTIFY_SOCKET, LISTEN_*, WATCHDOG_* and WORKERD_* are not`,
+    );
+  }
+};
 
 const moduleEndings: ReadonlySet<string> = new Set(['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs']);
 

@@ -67,6 +67,15 @@ describe('start', () => {
     expect(fake.writes).toEqual([1]);
   });
 
+  test('a variable that is named and never passed on is said', async () => {
+    const fake = await serve({ start });
+    const line = ['start', ...at(fake), '-n', 'web', '-e', 'LISTEN_ADDR=::1', '-e', 'WORKERD_RUN=x', '-e', 'A=b'];
+    const { code, out, err } = await cli([...line, '--', 'sleep']);
+    expect([code, out]).toEqual([0, 'web\n']);
+    expect(err).toMatch(/^workerctl: LISTEN_ADDR, WORKERD_RUN: never passed on to a worker; .*\n$/);
+    expect((await cli([...line, '-q', '--', 'sleep'])).err).toBe('');
+  });
+
   test('a running one is replaced: by which run, and with --no-wait that it is on its way', async () => {
     const fake = await serve({
       start: ({ wait }) => ({

@@ -10,7 +10,7 @@ import { tailLines } from '../../shared/tail.ts';
 import type { WorkerView } from '../../shared/worker.ts';
 import type { Args } from '../args.ts';
 import type { Context } from '../context.ts';
-import { definitionOptions, readStart } from '../definition.ts';
+import { definitionOptions, readStart, sayDropped } from '../definition.ts';
 import { exitCodeOf } from '../exit-code.ts';
 import { Interrupts } from '../interrupts.ts';
 import { BrokenPipe } from '../io.ts';
@@ -39,7 +39,8 @@ export const run: Verb = {
 };
 
 const runForeground = async (context: Context, args: Args): Promise<number> => {
-  const { params, likelyName } = readStart(args, context.io);
+  const request = readStart(args, context.io);
+  const { params, likelyName } = request;
   // Which runs were there before tells the first one of ours, however soon the answer to `start` comes.
   const before = await allWorkers(context, { names: [`${likelyName}*`] });
   const client = await context.client();
@@ -49,6 +50,7 @@ const runForeground = async (context: Context, args: Args): Promise<number> => {
     const result = await client.call('start', { ...params, wait: 'none' }, { signal: interrupts.givenUp });
     const { name } = result.worker;
     interrupts.attach(client, name);
+    sayDropped(context, request);
     const tracker = new RunTracker();
     const ending = client.call('wait', { name, for: 'exit' });
     ending.then(({ worker }) => tracker.finish(worker.generation)).catch(() => tracker.finish());

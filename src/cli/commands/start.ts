@@ -1,6 +1,6 @@
 /** `workerctl start`: define if new, start, and print the name. */
 import type { WorkerView } from '../../shared/worker.ts';
-import { definitionOptions, readStart } from '../definition.ts';
+import { definitionOptions, readStart, sayDropped } from '../definition.ts';
 import type { Verb } from '../run.ts';
 
 export const start: Verb = {
@@ -21,8 +21,9 @@ export const start: Verb = {
     maxOperands: 1,
   },
   run: async (context, args) => {
-    const { params } = readStart(args, context.io);
-    const result = await context.call('start', params);
+    const request = readStart(args, context.io);
+    const result = await context.call('start', request.params);
+    sayDropped(context, request);
     const { worker, outcome } = result;
     if (context.json) context.result(result);
     else {
