@@ -6,6 +6,7 @@ import type { Actor, JsonObject } from '../shared/worker.ts';
 import { type Identity, isLive, type KnownLeftover, type Run } from './core/model.ts';
 import { outlivesKillMs } from './core/unended.ts';
 import type { Hosts } from './hosts.ts';
+import { isGone, isUnknown } from './orphans.ts';
 import type { Clock, Logger, ProcessMark, ProcessTable, Shim, SweepTarget } from './ports.ts';
 import type { Sweeper } from './sweeper.ts';
 
@@ -134,17 +135,22 @@ export class Ender {
         if (nowMono - killedMono > patienceMs) return this.#inTheirStates(left);
       } else for (const each of left) this.#askOnce(each, run, asked);
       await this.#pause();
-      left = left.filter((each) => processes.startTimeOf(each.pid) === each.startTime);
-      if (left.length === 0 || look % looksPerSweep === 0) left = await this.look(run, known);
+      left = left.filter((each) => !isGone(processes, each));
+      if (left.length === 0 || look % looksPerSweep === 0) left = await this.look(run, [...known, ...left]);
     }
     return left;
   }
 
   /** What of a run is alive now; `known` was found earlier, and may have lost its marker. */
-  look(run: Run, known: readonly KnownLeftover[] = []): Promise<readonly KnownLeftover[]> {
+  async look(run: Run, known: readonly KnownLeftover[] = []): Promise<readonly KnownLeftover[]> {
+    const { processes, sweeper } = this.#options;
     // Whoever has its numbers now, after a boot, is somebody else.
-    if (run.bootId !== this.#options.processes.bootId) return Promise.resolve([]);
-    return this.#options.sweeper.look(this.#target(run, known));
+    if (run.bootId !== processes.bootId) return [];
+    const found = await sweeper.look(this.#target(run, known));
+    // Unreadable now is not gone, and nobody finds it by looking.
+    const unknown = new Map(known.filter((each) => isUnknown(processes, each)).map((each) => [each.pid, each]));
+    for (const { pid } of found) unknown.delete(pid);
+    return [...found, ...unknown.values()];
   }
 
   /** All that lives of a run whose leader was killed, the host of a thread with it, each in the state that keeps it. */
@@ -159,8 +165,10 @@ export class Ender {
 
   #inTheirStates(left: readonly KnownLeftover[]): readonly KnownLeftover[] {
     return left.flatMap((each) => {
-      const state = this.#options.processes.stateOf(each);
-      return state === null ? [] : [{ ...each, state }];
+      const { processes } = this.#options;
+      const state = processes.stateOf(each);
+      if (state === null) return isUnknown(processes, each) ? [each] : [];
+      return [{ ...each, state }];
     });
   }
 

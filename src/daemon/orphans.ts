@@ -61,6 +61,9 @@ export class Orphans {
   }
 }
 
+export const isUnknown = (processes: ProcessTable, { pid }: Identity): boolean =>
+  processes.startTimeOf(pid) === 'unknown';
+
 /** Unreadable is neither alive nor dead: it is looked at again. */
 export const isGone = (processes: ProcessTable, { pid, startTime }: Identity): boolean => {
   const now = processes.startTimeOf(pid);

@@ -248,6 +248,26 @@ describe('stop', () => {
     expect(plane.processes.processes.size).toBe(0);
   });
 
+  it('what cannot be read any more is neither gone nor killed: it is named, and closed once it is gone', async () => {
+    const plane = setUp({ spec: commandSpec({ graceMs: 1000 }) });
+    const run = await plane.start();
+    const parent = plane.worker().run?.pid ?? 0;
+    plane.processes.put({ pid: 9001, parent, group: parent, run, endsOn: [] });
+    plane.unwant();
+    await turns();
+    plane.end(run, { kind: 'signal', signal: 'SIGTERM' });
+    await plane.clock.run(100);
+    plane.processes.put({ pid: 9001, parent, group: parent, run, unreadable: true });
+    await plane.clock.run(3000);
+    expect(plane.phase()).toBe('stopping');
+    await plane.clock.run(5000);
+    expect(plane.worker()).toMatchObject({ leftovers: [{ pid: 9001 }], run: { stage: 'ended' } });
+    expect(plane.processes.signals.filter(({ signal }) => signal === 'SIGKILL')).toEqual([]);
+    plane.processes.end(9001);
+    await plane.clock.run(3000);
+    expect([plane.phase(), plane.worker().leftovers]).toEqual(['stopped', []]);
+  });
+
   it('the shim dies while it is being told: no rejection is left unhandled, the worker is ended by identity', async () => {
     const plane = setUp({ spec: commandSpec({ graceMs: 500 }) });
     await plane.start();

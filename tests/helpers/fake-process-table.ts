@@ -9,6 +9,8 @@ export interface FakeProcess extends KnownLeftover {
   readonly parent: number;
   /** Ends on this; SIGKILL always ends it, unless it is in state D. */
   readonly endsOn: readonly NodeJS.Signals[];
+  /** It is there, and nothing can be read of it. */
+  readonly unreadable?: boolean;
 }
 
 export class FakeProcessTable implements ProcessTable {
@@ -34,8 +36,9 @@ export class FakeProcessTable implements ProcessTable {
     return null;
   }
 
-  startTimeOf(pid: number): number | null {
-    return this.processes.get(pid)?.startTime ?? null;
+  startTimeOf(pid: number): number | null | 'unknown' {
+    const process = this.processes.get(pid);
+    return process?.unreadable === true ? 'unknown' : (process?.startTime ?? null);
   }
 
   sweep(targets: readonly SweepTarget[]): ReadonlyMap<string, readonly KnownLeftover[]> {
@@ -47,6 +50,7 @@ export class FakeProcessTable implements ProcessTable {
     const byTree = (process: FakeProcess) =>
       also.some(({ pid, startTime }) => pid === process.pid && startTime === process.startTime);
     return [...this.processes.values()]
+      .filter(({ unreadable }) => unreadable !== true)
       .filter((process) => process.run === run || process.group === group || byTree(process))
       .map(({ pid, startTime, command }) => ({ pid, startTime, command }));
   }
@@ -63,7 +67,7 @@ export class FakeProcessTable implements ProcessTable {
 
   stateOf({ pid, startTime }: Identity): string | null {
     const process = this.processes.get(pid);
-    return process?.startTime === startTime ? (process.state ?? 'S') : null;
+    return process?.startTime === startTime && !process.unreadable ? (process.state ?? 'S') : null;
   }
 
   groupOf({ pid, startTime }: Identity): number | null {
@@ -81,7 +85,7 @@ export class FakeProcessTable implements ProcessTable {
 
   signal({ pid, startTime }: Identity, signal: NodeJS.Signals): boolean {
     const process = this.processes.get(pid);
-    if (process?.startTime !== startTime) return false;
+    if (process?.startTime !== startTime || process.unreadable === true) return false;
     this.signals.push({ pid, signal });
     if (process.state === 'D') return true;
     if (signal === 'SIGKILL' || process.endsOn.includes(signal)) this.end(pid);
