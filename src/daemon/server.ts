@@ -112,6 +112,11 @@ export class Listener {
       }
     });
     server.on('error', (error) => log.error({ error: error.message }, 'the socket failed'));
+    if (this.#closed) {
+      // It had vanished, and we ended before it was back: one that is left would look like that of a crash.
+      server.close();
+      return;
+    }
     renameSync(temporary, path);
     const { dev, ino } = lstatSync(path);
     const former = this.#server;

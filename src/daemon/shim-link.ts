@@ -255,6 +255,11 @@ export class ShimLink implements Shim {
       cancel,
     );
     const { pid, startTime } = hello;
+    if (pid !== this.#met?.pid || startTime !== this.#met.startTime) {
+      // Its numbers are above those of the one before, unless the clock went back and the disk was full, or the like.
+      this.#lastSeq = 0;
+      this.#acknowledged = 0;
+    }
     this.#met = { pid, startTime };
     this.#writeMet();
     const { runs } = await ask('list', {});

@@ -19,6 +19,8 @@ let directory: string;
 let server: Server;
 let link: ShimLink;
 let peer: Peer<null> | null = null;
+/** Of the stand-in: another one is another shim. */
+let startTime = 1;
 const kept = new Map<number, Fact>();
 const acknowledged: number[] = [];
 const heard: number[] = [];
@@ -35,7 +37,7 @@ beforeEach(async () => {
   const places = resolvePlaces({ home: directory, env: {}, uid: 1 });
   const gate = new Gate<null>({
     methods: {
-      hello: () => ({ protocol: 1, version: 'stand-in', pid: process.pid, startTime: 1 }),
+      hello: () => ({ protocol: 1, version: 'stand-in', pid: process.pid, startTime }),
       list: () => ({ runs: [], seq: 0 }),
       facts: (params) => {
         const { after } = params as { after: number };
@@ -86,6 +88,7 @@ afterEach(() => {
   kept.clear();
   acknowledged.length = 0;
   heard.length = 0;
+  startTime = 1;
 });
 
 it('facts are handed on once and in order, and acknowledged when told so', async () => {
@@ -110,6 +113,27 @@ it('while a commit is refused nothing later is taken or acknowledged; then all o
   expect(heard).toEqual([1, 1, 2]);
   link.acknowledge(2);
   await eventually(() => acknowledged.includes(2));
+});
+
+it('another shim is heard from its first fact on, wherever its numbers begin', async () => {
+  tell(fact(10));
+  await eventually(() => heard.includes(10));
+  link.acknowledge(10);
+  await eventually(() => kept.size === 0);
+  const reconnected = async () => {
+    const lost = peer;
+    lost?.destroy('the test cuts it');
+    await eventually(() => peer !== lost && link.settled);
+  };
+  startTime = 2;
+  await reconnected();
+  tell(fact(3));
+  await eventually(() => heard.includes(3));
+  // The same one tells what it still has, and that is known.
+  await reconnected();
+  tell(fact(4));
+  await eventually(() => heard.includes(4));
+  expect(heard).toEqual([10, 3, 4]);
 });
 
 it('D15: a thousand losses of the connection leak no descriptor, and each time it is there again', async () => {
