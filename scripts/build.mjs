@@ -76,7 +76,23 @@ const codeCache = `
   }
 })();
 `;
-const bins = { workerctl: `${codeCache}require('./cli.cjs');\n`, workerd: `${codeCache}require('./daemon.cjs');\n` };
+// A daemon takes a moment to load, and to become the next one: what is sent meanwhile is held (src/daemon/signals.ts).
+const heldSignals = `
+if (process.argv.indexOf('start') !== -1 && process.argv.indexOf('--detach') === -1) {
+  var held = [];
+  var hold = function (signal) {
+    held.push(signal);
+  };
+  ['SIGTERM', 'SIGINT', 'SIGHUP'].forEach(function (signal) {
+    process.on(signal, hold);
+  });
+  globalThis.heldSignals = { held: held, hold: hold };
+}
+`;
+const bins = {
+  workerctl: `${codeCache}require('./cli.cjs');\n`,
+  workerd: `${heldSignals}${codeCache}require('./daemon.cjs');\n`,
+};
 const linkDirectory = join(root, 'node_modules', '.bin');
 for (const [name, program] of Object.entries(bins)) {
   const path = join(next, `${name}.cjs`);

@@ -253,7 +253,8 @@ const live = async (
     process.exit(125);
   });
   const ended = daemon.run(() => tellStarter(flags.readyFd, { ready: true, pid: process.pid }));
-  if (flags.signalled !== undefined) signals.stop(flags.signalled);
+  const early = flags.signalled ?? signals.early;
+  if (early !== null) signals.stop(early);
   if ((await ended) === 'restart') {
     // What was sent until now is told in a turn of the loop, and an exec would forget it.
     await new Promise(setImmediate);

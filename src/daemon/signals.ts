@@ -3,7 +3,17 @@ import type { Actor } from '../shared/worker.ts';
 import type { Daemon } from './daemon.ts';
 import type { Logger } from './ports.ts';
 
+/** As the program begins (scripts/build.mjs), before there is a daemon that could obey. */
+interface HeldSignals {
+  readonly held: readonly string[];
+  readonly hold: (signal: string) => void;
+}
+
+const ending = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
 export interface Signals {
+  /** Came before there was a daemon to end. */
+  readonly early: string | null;
   readonly stop: (signal: string) => void;
   /** The one that came when the daemon had given way: it is for the next one to obey. */
   readonly tooLate: () => string | null;
@@ -11,11 +21,11 @@ export interface Signals {
 
 export const installSignals = (daemon: Daemon, terminal: boolean, log: Logger): Signals => {
   const actor: Actor = { uid: process.getuid?.() ?? null, pid: process.pid, via: 'signal' };
-  let ending = false;
+  let isEnding = false;
   let late: string | null = null;
   const stop = (signal: string) => {
-    if (ending) return;
-    ending = true;
+    if (isEnding) return;
+    isEnding = true;
     if (daemon.isReplaced) {
       late = signal;
       return;
@@ -38,5 +48,14 @@ export const installSignals = (daemon: Daemon, terminal: boolean, log: Logger): 
   for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGALRM', 'SIGWINCH', 'SIGTSTP', 'SIGCONT'] as const) {
     process.on(signal, () => {});
   }
-  return { stop, tooLate: () => late };
+  return { early: takeHeld(terminal), stop, tooLate: () => late };
+};
+
+/** After our own handlers are there: one that has not been told of yet is told to them. */
+const takeHeld = (terminal: boolean): string | null => {
+  const { heldSignals } = globalThis as { readonly heldSignals?: HeldSignals };
+  if (heldSignals === undefined) return null;
+  for (const signal of ending) process.off(signal, heldSignals.hold);
+  // To begin anew is what we have just done.
+  return heldSignals.held.find((signal) => signal !== 'SIGHUP' || terminal) ?? null;
 };

@@ -14,11 +14,11 @@ test.concurrent.each([
   const daemon = await box.daemon();
   const client = await box.client();
   await client.call('start', { name: 'w', spec: command('sleep', '1000') });
-  const leaves = { ...shell('trap "" TERM; sleep 1000 & exit 0'), graceMs: 2000 };
+  const leaves = { ...shell('trap "" TERM; sleep 1000 & exit 0'), graceMs: 300 };
   await client.call('start', { name: 'leaves', spec: leaves }).catch(() => {});
   await client.call('wait', { name: 'leaves', for: 'exit' });
   // Begun, and to be answered before the daemon goes: as long as this takes, it is giving way.
-  const stopping = client.call('stop', { name: 'leaves' });
+  const stopping = client.call('stop', { name: 'leaves', graceMs: 60_000 });
   stopping.catch(() => {});
   await client.call('daemon.restart', {});
   await eventually(() => existsSync(join(box.home, 'workerd.sock.handover')));
@@ -37,4 +37,21 @@ test.concurrent('SIGTERM while the daemon waits for its shim: the shim ends with
   await eventually(() => box.shimPid !== 0);
   expect(await cut.kill('SIGTERM')).toBe(0);
   await eventually(() => box.processes().length === 0, { what: 'nothing is left' });
+});
+
+test.concurrent.each([
+  ['SIGHUP', 'it goes on: it has just begun'],
+  ['SIGTERM', 'it ends in good order'],
+] as const)('%s while the daemon is loading is held until it can be obeyed: %s', async (signal, _what) => {
+  await using box = new CrashBox();
+  const daemon = box.launch('store.migrate.before=1*sleep(1000)');
+  await eventually(() => existsSync(join(box.home, 'registry.db')));
+  process.kill(daemon.pid, signal);
+  if (signal === 'SIGTERM') {
+    expect(await daemon.ended).toBe(0);
+    await eventually(() => box.processes().length === 0, { what: 'nothing is left' });
+    return;
+  }
+  await daemon.ready;
+  expect((await (await box.client()).call('daemon.info', {})).pid).toBe(daemon.pid);
 });
