@@ -124,8 +124,9 @@ const readReadiness = (line: string): Readiness => {
 const lastWords = (log: string): string => {
   try {
     const line = readFileSync(log, 'utf8').trimEnd().split('\n').at(-1) ?? '';
-    const { msg } = JSON.parse(line) as { msg?: unknown };
-    return typeof msg === 'string' ? `: ${msg} (${log})` : `; see ${log}`;
+    const { msg, level } = JSON.parse(line) as { msg?: unknown; level?: unknown };
+    // One that was killed had nothing to say of it: what it did last is no reason.
+    return typeof msg === 'string' && level !== 'info' ? `: ${msg} (${log})` : `; see ${log}`;
   } catch {
     return existsSync(log) ? `; see ${log}` : '';
   }
