@@ -4,6 +4,7 @@
  */
 import { WorkerdError } from '../shared/errors.ts';
 import {
+  forgetHandover,
   handoverMs,
   handoverPath,
   isHandingOver,
@@ -106,9 +107,10 @@ export const replacedBy = (socket: string): 'us' | 'another' | null => {
 /** The next daemon listens, since that moment and no earlier: by it clients tell which of both they had reached. */
 export const endHandover = (socket: string, untilMono: number): void => {
   const handover = readHandover(socket);
-  if (handover === null || handover.untilMono <= untilMono) return;
+  if (handover === null) return;
   try {
-    writeHandover(socket, { ...handover, untilMono });
+    if (handover.pid !== process.pid) forgetHandover(socket);
+    else if (handover.untilMono > untilMono) writeHandover(socket, { ...handover, untilMono });
   } catch {
     // No room for it: the note runs out by itself, and nobody who reaches us asks for it before that.
   }

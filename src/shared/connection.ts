@@ -6,7 +6,7 @@ import { createConnection, type Socket } from 'node:net';
 import { pause } from './aborting.ts';
 import { WorkerdError } from './errors.ts';
 import type { EventStream } from './event-stream.ts';
-import { isHandingOver, readHandover, wasHandedOver } from './handover.ts';
+import { diedHandingOver, isHandingOver, readHandover, wasHandedOver } from './handover.ts';
 import { connectionLost, Peer } from './peer.ts';
 import type { WorkerEvent } from './protocol.ts';
 import { sinceBoot } from './since-boot.ts';
@@ -17,7 +17,7 @@ const answerWithinMs = 5000;
 /** Why a daemon cannot be reached, as it stands in the message and in `data.reason`. */
 export type UnreachableReason = 'no socket' | 'permission denied' | 'no answer in 5s' | 'protocol mismatch';
 
-/** `stale`: there is a socket, and nobody behind it any more. */
+/** `stale`: a daemon crashed there, and left its socket, or the note of its replacement. */
 export const unreachable = (socket: string, reason: UnreachableReason, stale = false): WorkerdError =>
   new WorkerdError(
     'daemon.unreachable',
@@ -45,7 +45,9 @@ export const openSocket = async (path: string, signal: AbortSignal | undefined):
         continue;
       }
       if (code === 'ECONNREFUSED' || code === 'ENOTSOCK') throw unreachable(path, 'no socket', true);
-      if (code !== 'EAGAIN' && code !== 'ECONNRESET' && code !== 'EPIPE') throw unreachable(path, 'no socket');
+      if (code !== 'EAGAIN' && code !== 'ECONNRESET' && code !== 'EPIPE') {
+        throw unreachable(path, 'no socket', code === 'ENOENT' && diedHandingOver(path));
+      }
       // Only now: the global `performance` is loaded when first used, and most calls never come here.
       deadline ??= performance.now() + answerWithinMs;
       if (performance.now() > deadline) throw unreachable(path, 'no answer in 5s');

@@ -44,6 +44,9 @@ export const writeHandover = (socket: string, handover: Handover): void => {
   }
 };
 
+/** The next daemon is there: what an earlier one promised is void. */
+export const forgetHandover = (socket: string): void => fs().rmSync(handoverPath(socket), { force: true });
+
 /** `null` also for one of another boot, and for one that whoever may write there has planted. */
 export const readHandover = (socket: string): Handover | null => {
   try {
@@ -78,6 +81,13 @@ const isKept = ({ pid, startTime }: Handover): boolean => startTimeOf(pid) === s
 export const isHandingOver = (socket: string): Handover | null => {
   const handover = readHandover(socket);
   return handover !== null && sinceBoot() <= handover.untilMono && isKept(handover) ? handover : null;
+};
+
+/** Killed in the middle of its replacement: then there is no socket, as after an orderly end, and yet it crashed. */
+export const diedHandingOver = (socket: string): boolean => {
+  const handover = readHandover(socket);
+  // One that came through it has said since when it listens.
+  return handover !== null && handover.untilMono - handover.fromMono > handoverMs - 1 && !isKept(handover);
 };
 
 /** A connection opened at `openedMono` was to a daemon that let itself be replaced: what it had not answered was not done. */

@@ -55,3 +55,22 @@ test.concurrent.each([
   await daemon.ready;
   expect((await (await box.client()).call('daemon.info', {})).pid).toBe(daemon.pid);
 });
+
+test.concurrent('killed in the middle of its replacement, when there is no socket: any verb starts the next one', async () => {
+  await using box = new CrashBox();
+  const daemon = await box.daemon('adoption.begun=1*sleep(1000)');
+  const client = await box.client();
+  await client.call('start', { name: 'w', spec: command('sleep', '1000') });
+  const { pid } = await box.status('w');
+  const restart = client.call('daemon.restart', {});
+  restart.catch(() => {});
+  const socket = join(box.home, 'workerd.sock');
+  await eventually(() => existsSync(`${socket}.handover`) && !existsSync(socket));
+  await daemon.kill();
+  expect(existsSync(socket)).toBe(false);
+  const { code, stdout } = await box.workerctl(['status', '--json', 'w']);
+  expect([code, JSON.parse(stdout).workers[0].pid]).toEqual([0, pid]);
+  // One that was ended in good order is not brought back by a question.
+  await box.workerd(['stop']);
+  expect((await box.workerctl(['status'])).code).toBe(125);
+});
