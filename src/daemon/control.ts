@@ -115,7 +115,8 @@ const isAlive = (pid: number): boolean => {
   return stat !== null && !isGone(stat);
 };
 
-const untilReplaced = async (options: ControlOptions, startedAt: string): Promise<DaemonInfo> => {
+/** `startedAt`: of the one that goes; `null`: it was going when it was asked. */
+const untilReplaced = async (options: ControlOptions, startedAt: string | null): Promise<DaemonInfo> => {
   const deadline = performance.now() + handoverMs;
   for (;;) {
     try {
@@ -161,8 +162,10 @@ export const runStop = async (options: ControlOptions, keepWorkers: boolean): Pr
 export const runRestart = async (options: ControlOptions): Promise<number> => {
   const client = await reach(options, 'restart', 0);
   if (client === null) return startDetached(options, ({ pid }) => `started (pid ${pid})`);
-  const { startedAt } = await infoOf((await reach(options, 'restart')) ?? client);
+  // Of the very daemon that is asked: another connection may have reached the next one already.
+  let startedAt: string | null = null;
   try {
+    ({ startedAt } = await client.call('daemon.info', {}));
     await client.call('daemon.restart', {});
   } catch (error) {
     // Somebody else asked for it in the same moment: it is being replaced.

@@ -300,7 +300,7 @@ export const methodWords: { readonly [M in MethodName]: MethodWords<M> } = {
   'logs.locate': { params: { name }, errors: ['worker.not-found'] },
   wait: {
     description:
-      '`exit`: ended, no restart pending. `stopped`: not alive. `running` and `ready` hold within a generation even if it has ended since.',
+      '`exit`: ended, no restart pending. `stopped`: not alive. `running` and `ready` hold within a generation even if it has ended since; where a newer run was asked for, that one is waited for.',
     params: { name, for: 'What is waited for.', timeoutMs: 'How long at most; without it for ever.' },
     errors: ['worker.not-found', 'wait.timeout', 'wait.impossible'],
     examples: [
