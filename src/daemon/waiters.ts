@@ -17,8 +17,11 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Gives back what ends its waiting, once that has come. */
-type Listener = (worker: WorkerRecord | null) => (() => void) | null;
+interface Listener {
+  readonly what: string;
+  /** Gives back what ends its waiting, once that has come. */
+  readonly hear: (worker: WorkerRecord | null) => (() => void) | null;
+}
 type Interruption = () => WorkerdError;
 
 export class Waiters {
@@ -34,21 +37,30 @@ export class Waiters {
   }
 
   /**
-   * What was committed together may be a start and an end of the same run. Whoever waited for the earlier is answered in
-   * an earlier turn: how long the way of an answer is then does not change their order.
+   * What was committed together may be a start and an end of the same run. Whoever waited for the earlier, or asked
+   * earlier for something else, is answered in an earlier turn: how long the way of an answer is then does not change
+   * their order.
    */
   announce(transitions: readonly Transition[]): void {
     const rounds: (() => void)[][] = [];
-    const roundOf = new Map<string, number>();
+    const roundsOf = new Map<string, number>();
+    const nextRound = (name: string): (() => void)[] => {
+      const index = roundsOf.get(name) ?? 0;
+      roundsOf.set(name, index + 1);
+      const round = rounds[index] ?? [];
+      rounds[index] = round;
+      return round;
+    };
     for (const { name, after } of transitions) {
-      const listeners = [...(this.#listeners.get(name) ?? [])];
-      const answers = listeners.map((listener) => listener(after)).filter((answer) => answer !== null);
-      if (answers.length === 0) continue;
-      const round = roundOf.get(name) ?? 0;
-      roundOf.set(name, round + 1);
-      const together = rounds[round] ?? [];
-      together.push(...answers);
-      rounds[round] = together;
+      let what: string | null = null;
+      let round: (() => void)[] = [];
+      for (const listener of [...(this.#listeners.get(name) ?? [])]) {
+        const answer = listener.hear(after);
+        if (answer === null) continue;
+        if (listener.what !== what) round = nextRound(name);
+        ({ what } = listener);
+        round.push(answer);
+      }
     }
     settle(rounds);
   }
@@ -86,7 +98,7 @@ export class Waiters {
         done();
         reject(signal?.reason);
       };
-      const listener: Listener = (worker) => {
+      const hear: Listener['hear'] = (worker) => {
         try {
           const found = look(worker);
           if (found === undefined) return null;
@@ -97,6 +109,7 @@ export class Waiters {
           return () => reject(error);
         }
       };
+      const listener: Listener = { what, hear };
       if (timeoutMs !== undefined) {
         cancel = this.#clock.at(this.#clock.mono() + timeoutMs, () => {
           done();
@@ -124,7 +137,7 @@ export class Waiters {
 }
 
 /** A turn for each round. */
-const settle = ([round = [], ...later]: readonly (readonly (() => void)[])[]): void => {
-  for (const answer of round) answer();
-  if (later.length > 0) setImmediate(settle, later);
+const settle = (rounds: readonly (readonly (() => void)[])[], index = 0): void => {
+  for (const answer of rounds[index] ?? []) answer();
+  if (index + 1 < rounds.length) setImmediate(settle, rounds, index + 1);
 };

@@ -135,6 +135,21 @@ describe('until', () => {
     expect((await Promise.all(held)).map(({ name }) => name)).toEqual(['w', 'w', 'w']);
   });
 
+  it('who asked earlier for something else is answered earlier, however long an answer takes', async () => {
+    const { waiters, registry } = setUp([fakeWorker()]);
+    const told: string[] = [];
+    const tell = async (what: string, hops: number) => {
+      await waiters.until('w', enabled, { what });
+      for (let hop = 0; hop < hops; hop += 1) await Promise.resolve();
+      told.push(what);
+    };
+    const all = ['ready', 'ended', 'stopped', 'ready'].map((what, index) => tell(what, 20 - 5 * index));
+    await turns();
+    registry.update('w', fakeWorker({ enabled: true }));
+    await Promise.all(all);
+    expect(told).toEqual(['ready', 'ended', 'stopped', 'ready']);
+  });
+
   it('a start and an end that were committed together are answered in that order, however long an answer takes', async () => {
     const { waiters, registry } = setUp([fakeWorker()]);
     const told: string[] = [];
