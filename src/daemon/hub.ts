@@ -200,14 +200,18 @@ export const changesOf = ({ before, after }: Transition): readonly Change[] => {
 };
 
 /** What makes a `phase` event. A pid that becomes known, or an exit not yet proven complete, is no change of phase. */
-const phaseMatters = (before: WorkerRecord, after: WorkerRecord): boolean =>
-  before.generation !== after.generation ||
-  before.enabled !== after.enabled ||
-  before.restarts !== after.restarts ||
-  before.spec !== after.spec ||
-  before.leftovers.length !== after.leftovers.length ||
-  before.backoff?.untilAt !== after.backoff?.untilAt ||
-  toldPhase(before) !== toldPhase(after);
+const phaseMatters = (before: WorkerRecord, after: WorkerRecord): boolean => {
+  if (before.enabled !== after.enabled || before.leftovers.length !== after.leftovers.length) return true;
+  if (toldPhase(before) !== toldPhase(after) || before.generation !== after.generation) return true;
+  // The rest is told with the run that is wanted. Or when it is wanted no more: then that is how it stands.
+  if (isBetweenRuns(after)) return false;
+  return (
+    isBetweenRuns(before) ||
+    before.restarts !== after.restarts ||
+    before.spec !== after.spec ||
+    before.backoff?.untilAt !== after.backoff?.untilAt
+  );
+};
 
 const writesOf = (worker: WorkerRecord): NonNullable<Published['writes']> => {
   if (isOver(worker)) return 'never';

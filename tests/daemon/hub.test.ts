@@ -57,6 +57,8 @@ describe('changesOf', () => {
     ['a new generation', running(), second, ['phase']],
     ['a new generation that has published', running(), withState(second, 1), ['phase']],
     ['a stopped one is wanted again: not told before there is a run', closed, { ...closed, intent: again }, []],
+    ['nor that its restarts count anew', { ...closed, restarts: 9 }, { ...closed, restarts: 0, intent: again }, []],
+    ['wanted no more before there is a run: how it stands', { ...closed, intent: again }, closed, ['phase']],
     [
       'its run is over and the next one wanted: its end',
       running({ intent: again }),
