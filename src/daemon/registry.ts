@@ -168,8 +168,10 @@ export class Registry {
     if (after === null) this.#records.delete(name);
     else this.#records.set(name, after);
     // Defined and wanted by one request: one step, so that a worker which is started is not first heard of as stopped.
+    // Called off in the same turn it is another, or it would first be heard of as stopping.
     const last = this.#transitions.at(-1);
-    if (last?.name === name && last.before === null && last.after !== null && after !== null) {
+    const isCalledOff = last?.after?.intent.want === 'up' && after?.intent.want === 'down';
+    if (last?.name === name && last.before === null && last.after !== null && after !== null && !isCalledOff) {
       this.#transitions[this.#transitions.length - 1] = { name, before: null, after };
     } else this.#transitions.push(transition);
     this.#schedule();

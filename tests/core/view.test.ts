@@ -37,8 +37,8 @@ const rules: readonly {
     phase: 'stopping',
   },
   {
-    why: 'a live run that is not wanted',
-    when: ({ stage, intent }) => (stage === 'ordered' || stage === 'spawned' || stage === 'running') && intent !== same,
+    why: 'an open run that is not wanted, be it that it has ended meanwhile',
+    when: ({ stage, intent }) => stage !== null && stage !== 'closed' && intent !== same,
     phase: 'stopping',
   },
   {

@@ -96,6 +96,23 @@ describe('a turn', () => {
     ]);
   });
 
+  it('defined, wanted and ordered is one step; called off is another', async () => {
+    const { registry, told } = setUp();
+    const up = { want: 'up', atLeast: 1 } as const;
+    const steps = [
+      fakeWorker({ generation: 0 }),
+      fakeWorker({ generation: 0, intent: up }),
+      fakeWorker({ intent: up, run: runIn('ordered') }),
+      fakeWorker({ run: runIn('ordered') }),
+    ];
+    for (const step of steps) registry.update('w', step);
+    await registry.committed();
+    expect(told.flat()).toEqual([
+      { name: 'w', before: null, after: steps[2] },
+      { name: 'w', before: steps[2], after: steps[3] },
+    ]);
+  });
+
   it('the same record again is no change', async () => {
     const worker = fakeWorker();
     const { registry, store, told } = setUp([worker]);

@@ -14,7 +14,8 @@ export const timestamp = (ms: number | null): string | null => {
 export const phaseOf = (worker: WorkerRecord): Phase => {
   const { run, intent } = worker;
   if (isOpen(run)) {
-    if (run.stop !== null || (isLive(run) && isUnwanted(intent, run))) return 'stopping';
+    // Also of one that has ended meanwhile: it runs no more than it did before.
+    if (run.stop !== null || isUnwanted(intent, run)) return 'stopping';
     return run.reachedRunning ? 'running' : 'starting';
   }
   if (intent.want === 'up') {
