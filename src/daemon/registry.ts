@@ -6,6 +6,7 @@
  * a commit; the store gets it at most once a second and with the next change.
  */
 import type { WorkerRecord } from './core/model.ts';
+import { phaseOf } from './core/view.ts';
 import type { Clock, HostRow, Logger, Store } from './ports.ts';
 
 export interface Transition {
@@ -170,8 +171,8 @@ export class Registry {
     // Defined and wanted by one request: one step, so that a worker which is started is not first heard of as stopped.
     // Called off in the same turn it is another, or it would first be heard of as stopping.
     const last = this.#transitions.at(-1);
-    const isCalledOff = last?.after?.intent.want === 'up' && after?.intent.want === 'down';
-    if (last?.name === name && last.before === null && last.after !== null && after !== null && !isCalledOff) {
+    const isOneStep = after !== null && phaseOf(after) !== 'stopping';
+    if (last?.name === name && last.before === null && last.after !== null && isOneStep) {
       this.#transitions[this.#transitions.length - 1] = { name, before: null, after };
     } else this.#transitions.push(transition);
     this.#schedule();
