@@ -117,12 +117,10 @@ const impure =
 const impurities = (source: string): readonly string[] =>
   [...withoutComments(source).matchAll(impure)].map(([word]) => word);
 
-const maxLines = 370;
+const maxLines = 350;
 /** Longer, for a reason; the ceiling keeps it from growing on. */
 const longer: Readonly<Record<string, { readonly ceiling: number; readonly reason: string }>> = {
-  'src/daemon/daemon.ts': { ceiling: 480, reason: 'the composition root: one life of the daemon, wired in one place' },
-  'src/daemon/reconciler.ts': { ceiling: 400, reason: 'one action of the plan, one method; they share their timers' },
-  'src/daemon/verbs.ts': { ceiling: 460, reason: 'the verbs share how an intent is written and waited for' },
+  'src/daemon/daemon.ts': { ceiling: 450, reason: 'the composition root: one life of the daemon, wired in one place' },
   'src/shared/protocol.ts': { ceiling: 400, reason: 'the one table of methods' },
 };
 const linesOf = (source: string): number => source.split('\n').length - 1;

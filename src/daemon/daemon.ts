@@ -31,6 +31,7 @@ import { type Opened, openStore } from './registry-file.ts';
 import { endHandover, Replacement } from './replacement.ts';
 import { Listener } from './server.ts';
 import type { ServiceManager } from './service-manager.ts';
+import { endShim } from './shim-end.ts';
 import { ShimLink } from './shim-link.ts';
 import { shimArguments, shimFlags } from './shim-start.ts';
 import type { SqliteStore } from './store.ts';
@@ -318,7 +319,9 @@ export class Daemon {
       // What could not be stopped for want of a registry, the shim ends in good order by itself.
       log.error({ error: String(error) }, 'the registry could not be written; ending all the same');
     }
-    if (!externalShim) await this.#endShim();
+    if (!externalShim) {
+      await endShim({ link: this.#link, processes: this.#processes, clock: systemClock, log });
+    }
     return left;
   }
 
@@ -415,22 +418,6 @@ export class Daemon {
     await Promise.allSettled(this.#registry.names().map((name) => this.#reconciler.findLeftovers(name)));
   }
 
-  async #endShim(): Promise<void> {
-    try {
-      // Told to end while it was still starting one: nobody would end it.
-      await Promise.race([this.#link.ready(), this.#pause(shimEndMs)]);
-      const pid = await this.#link.shutdown();
-      // It is gone when its process is: the next daemon must not meet it.
-      const identity = this.#processes.startTimeOf(pid);
-      const untilMono = systemClock.mono() + shimEndMs;
-      while (identity !== null && systemClock.mono() < untilMono && this.#processes.startTimeOf(pid) === identity) {
-        await this.#pause(shimLookMs);
-      }
-    } catch (error) {
-      this.#options.log.warn({ error: String(error) }, 'the shim did not end by itself');
-    }
-  }
-
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       systemClock.at(systemClock.mono() + ms, resolve);
@@ -448,7 +435,5 @@ export class Daemon {
   }
 }
 
-const shimEndMs = 5000;
-const shimLookMs = 10;
 /** With an external shim: how long to wait for it before serving without. */
 const externalShimMs = 1000;

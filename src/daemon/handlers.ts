@@ -19,16 +19,17 @@ import {
   protocolVersion,
   type Result,
 } from '../shared/protocol.ts';
-import { type Actor, isAlive, isWorkerName, type RunView } from '../shared/worker.ts';
+import { type Actor, isWorkerName } from '../shared/worker.ts';
 import type { Admission } from './admission.ts';
-import { hasReached, isLive, isOpen, type Run, type WorkerRecord } from './core/model.ts';
-import { isOver, phaseOf, runViewOf, viewOf } from './core/view.ts';
+import { isLive, type WorkerRecord } from './core/model.ts';
+import { isOver, viewOf } from './core/view.ts';
 import { notFound } from './definitions.ts';
 import { Deliveries } from './deliveries.ts';
 import type { Hub } from './hub.ts';
 import { parseParams } from './invalid-params.ts';
 import type { LogStore } from './log-store.ts';
 import { discover } from './openrpc.ts';
+import { approximateBytes, maxPageBytes, newestRuns } from './pages.ts';
 import type { Shim, Store } from './ports.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
@@ -36,6 +37,7 @@ import type { EventType, SubscriptionOptions } from './subscription.ts';
 import { systemClock } from './system.ts';
 import type { UsageReader } from './usage.ts';
 import type { Verbs } from './verbs.ts';
+import { lookFor, waitWords, wantedGeneration } from './wait-conditions.ts';
 import type { Waiters } from './waiters.ts';
 
 /** One client's connection. */
@@ -74,8 +76,6 @@ export interface HandlersOptions {
 }
 
 const defaultPage = 1000;
-/** A page stays below the frame limit with room for its envelope. */
-const maxPageBytes = limits.maxFrameBytes - 4096;
 
 export const createHandlers = (options: HandlersOptions): Handlers => {
   const { registry, reconciler, hub, verbs, waiters, logs, control } = options;
@@ -242,87 +242,6 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
     },
     'rpc.discover': () => discover(control.version),
   };
-};
-
-/** The newest, or the one that was asked for and is yet to come: what an older run reached is not what is waited for. */
-const wantedGeneration = ({ intent, generation }: WorkerRecord): number =>
-  intent.want === 'up' ? Math.max(generation, intent.atLeast) : generation;
-
-const waitWords = { exit: 'ended', running: 'running', ready: 'ready', stopped: 'stopped' } as const;
-
-/** Sticky within a generation; see "What the words mean" in the contract. */
-const lookFor = (
-  condition: Params<'wait'>['for'],
-  worker: WorkerRecord | null,
-  name: string,
-  generation: number,
-): WorkerRecord | undefined => {
-  if (worker === null) {
-    throw new WorkerdError('wait.impossible', `${name} was removed`, { name });
-  }
-  const { run } = worker;
-  const alive = isAlive(phaseOf(worker));
-  const impossible = (why: string) =>
-    new WorkerdError('wait.impossible', `${name} ${why}`, { name, exit: run?.exit ?? null, worker: viewOf(worker) });
-  switch (condition) {
-    case 'stopped':
-      return alive ? undefined : worker;
-    case 'exit':
-      if (run === null && !alive) throw impossible('never ran');
-      return alive ? undefined : worker;
-    case 'running':
-    case 'ready': {
-      if (run === null) return undefined;
-      if (hasReached(run, condition) && run.generation >= generation) return worker;
-      if (alive) return undefined;
-      throw impossible(`ended before it was ${condition}`);
-    }
-    default:
-      return condition satisfies never;
-  }
-};
-
-/** Of a worker without anything in it that a user can make long. */
-const plainViewBytes = 1600;
-
-/** An upper bound: only what is long is encoded to be measured, the texts of the rest count as their worst case. */
-const approximateBytes = (worker: WorkerRecord, showEnv: boolean, shown: object): number => {
-  const { run, spec } = worker;
-  const mayBeLong =
-    showEnv ||
-    run?.state != null ||
-    run?.result != null ||
-    (run?.exit != null && 'message' in run.exit) ||
-    worker.leftovers.length > 0 ||
-    Object.keys(spec.env).length > 0;
-  if (mayBeLong) return Buffer.byteLength(JSON.stringify(shown));
-  const words = spec.kind === 'command' ? spec.command : [spec.module, spec.export];
-  const texts = [...words, spec.cwd ?? '', run?.startedBy?.via ?? '', run?.stoppedBy?.via ?? '', worker.reason ?? ''];
-  let bytes = plainViewBytes + Buffer.byteLength(JSON.stringify(spec.params));
-  // A character may take six bytes as JSON (\u0000).
-  for (const text of texts) bytes += 6 * text.length + 3;
-  return bytes;
-};
-
-/** As many as fit into a page: results are long, and what cannot be sent is not read. */
-const newestRuns = (newest: Run | null, past: Iterable<Run>, limit: number): readonly RunView[] => {
-  const runs: RunView[] = [];
-  let bytes = 0;
-  /** `false`: there is no room for more. */
-  const add = (run: Run): boolean => {
-    const view = runViewOf(run);
-    bytes += Buffer.byteLength(JSON.stringify(view)) + 1;
-    if (runs.length > 0 && bytes > maxPageBytes) return false;
-    runs.push(view);
-    return runs.length < limit;
-  };
-  // Its end may not be written yet.
-  if (newest !== null && !isOpen(newest) && !add(newest)) return runs;
-  for (const run of past) {
-    if (isOpen(run) || run.generation === runs[0]?.generation) continue;
-    if (!add(run)) break;
-  }
-  return runs;
 };
 
 /** What a client may ask again, and what is the same done twice. */

@@ -7,11 +7,10 @@ import { Closer } from './closer.ts';
 import { Bucket } from './core/bucket.ts';
 import { KeyedQueue } from './core/keyed-queue.ts';
 import { fold, type RunFact } from './core/lifecycle.ts';
-import { isLive, type StopProgress, type WorkerRecord } from './core/model.ts';
+import { isLive, type WorkerRecord } from './core/model.ts';
 import { nameOfRun, newRun, runId } from './core/new-run.ts';
 import { plan } from './core/plan.ts';
 import { StartWindow } from './core/start-window.ts';
-import { timestamp } from './core/view.ts';
 import type { Ender } from './ender.ts';
 import type { FifoKeeper } from './fifo-keeper.ts';
 import { type Hosts, isHostRun } from './hosts.ts';
@@ -20,6 +19,7 @@ import { type Clock, isShimAway, type Logger, type Shim } from './ports.ts';
 import type { Registry } from './registry.ts';
 import { logFact, refusedFact } from './run-facts.ts';
 import type { Fact, StateNote } from './shim/protocol.ts';
+import { Stopper } from './stopper.ts';
 
 export interface ReconcilerOptions {
   readonly registry: Registry;
@@ -47,6 +47,7 @@ export class Reconciler {
   readonly #queue: KeyedQueue;
   readonly #bucket: Bucket;
   readonly #closer: Closer;
+  readonly #stopper: Stopper;
   readonly #window = new StartWindow(restartBurst + restartsPerSecond);
   readonly #timers = new Map<string, () => void>();
   /** Whose leftovers are to be ended, and who waits for that. */
@@ -56,6 +57,7 @@ export class Reconciler {
     this.#options = options;
     const { clock, log } = options;
     this.#closer = new Closer({ ...options, conclude: (name, fact) => this.conclude(name, fact) });
+    this.#stopper = new Stopper(options);
     this.#bucket = new Bucket({ burst: restartBurst, perSecond: restartsPerSecond, nowMono: clock.mono() });
     this.#queue = new KeyedQueue(
       (name) => this.#reconcile(name),
@@ -202,16 +204,16 @@ export class Reconciler {
           if (!(await this.#spawn(worker, action.automatic))) return;
           break;
         case 'ask':
-          await this.#ask(worker);
+          await this.#stopper.ask(worker);
           break;
         case 'force':
-          await this.#force(worker);
+          await this.#stopper.force(worker);
           break;
         case 'kill':
-          await this.#kill(worker);
+          await this.#stopper.kill(worker);
           break;
         case 'name':
-          if (await this.#kill(worker)) await this.#closer.nameLeader(registry.get(name) ?? worker);
+          if (await this.#stopper.kill(worker)) await this.#closer.nameLeader(registry.get(name) ?? worker);
           break;
         case 'close':
           await this.#closer.close(worker);
@@ -289,63 +291,6 @@ export class Reconciler {
       this.conclude(name, refusedFact(clock.now(), error));
     }
     return true;
-  }
-
-  async #ask(worker: WorkerRecord): Promise<void> {
-    const { registry, clock, ender } = this.#options;
-    const { run, stopOrder, name } = worker;
-    if (run === null) return;
-    const graceMs = stopOrder?.force === true ? 0 : (stopOrder?.graceMs ?? run.graceMs);
-    const stop: StopProgress = {
-      reason: stopOrder?.reason ?? 'stop',
-      by: stopOrder?.by ?? null,
-      deadlineAt: run.stop?.deadlineAt ?? clock.now() + graceMs,
-      deadlineMono: run.stop?.deadlineMono ?? clock.mono() + graceMs,
-      step: 'asked',
-      stepMono: clock.mono(),
-    };
-    registry.update(name, { ...worker, run: { ...run, stop, stoppedBy: stop.by } });
-    await registry.committed(name);
-    failpoint('stop.asked.before');
-    if (stopOrder?.force !== true) {
-      await ender.ask(run, { reason: stop.reason, deadline: timestamp(stop.deadlineAt) ?? '', by: stop.by });
-    }
-    failpoint('stop.asked');
-  }
-
-  async #force(worker: WorkerRecord): Promise<void> {
-    const { run, stopOrder } = worker;
-    if (run === null) return;
-    // A command had its stop signal; what is left is SIGKILL. A module is told by force first.
-    const atOnce = run.kind === 'command' || (run.kind === 'process' && stopOrder?.force === true);
-    await this.#step(worker, atOnce ? 'killed' : 'forced');
-    await (atOnce ? this.#options.ender.kill(run) : this.#options.ender.force(run));
-  }
-
-  /** False: it was not said yet, and so nothing has outlived it. */
-  async #kill(worker: WorkerRecord): Promise<boolean> {
-    if (worker.run === null) return false;
-    const { id, kind, stop } = worker.run;
-    if (stop?.step !== 'killed') this.#options.log.warn({ name: worker.name, run: id, kind }, 'ending it with SIGKILL');
-    await this.#step(worker, 'killed');
-    if (await this.#options.ender.kill(worker.run)) return true;
-    const { registry } = this.#options;
-    const now = registry.get(worker.name);
-    if (now?.run?.id === id && now.run.stop !== null) {
-      registry.update(worker.name, { ...now, run: { ...now.run, stop: { ...now.run.stop, kills: 0 } } });
-    }
-    return false;
-  }
-
-  async #step(worker: WorkerRecord, step: StopProgress['step']): Promise<void> {
-    const { registry, clock } = this.#options;
-    const { run } = worker;
-    if (run?.stop == null) return;
-    const kills = step === 'killed' ? (run.stop.kills ?? 0) + 1 : 0;
-    const stop: StopProgress = { ...run.stop, step, stepMono: clock.mono(), kills };
-    registry.update(worker.name, { ...worker, run: { ...run, stop } });
-    await registry.committed(worker.name);
-    failpoint('stop.forced');
   }
 
   async #clearLeftovers(worker: WorkerRecord): Promise<void> {

@@ -5,26 +5,19 @@
 import { WorkerdError } from '../shared/errors.ts';
 import { failpoint } from '../shared/failpoints.ts';
 import type { Params, Result } from '../shared/protocol.ts';
-import {
-  type Actor,
-  type Caller,
-  isAlive,
-  isWorkerName,
-  maxNameLength,
-  type Spec,
-  type WorkerView,
-} from '../shared/worker.ts';
+import { type Actor, type Caller, isAlive, isWorkerName, type Spec, type WorkerView } from '../shared/worker.ts';
 import { begun, unbegun } from './begun.ts';
-import { hasReached, isLive, isOpen, type Run, type StopOrder, type WorkerRecord } from './core/model.ts';
+import { isLive, isOpen, outlivesKill, type Run, type StopOrder, type WorkerRecord } from './core/model.ts';
 import { triedAgain } from './core/unended.ts';
 import { phaseOf, viewOf } from './core/view.ts';
-import { checkSpec, defaultName, isSameDefinition, notFound } from './definitions.ts';
-import { capturedCaller } from './environment.ts';
-import { alreadyRunning, inWords, notEnded, specConflict, startFailed } from './failures.ts';
+import { Definer, invalid } from './definer.ts';
+import { checkSpec, isSameDefinition, notFound } from './definitions.ts';
+import { alreadyRunning, inWords, notEnded, specConflict } from './failures.ts';
 import type { LogStore } from './log-store.ts';
 import { type Clock, isShimAway } from './ports.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
+import { startLook } from './wait-conditions.ts';
 import type { Waiters } from './waiters.ts';
 import type { WithoutShim } from './without-shim.ts';
 
@@ -51,15 +44,17 @@ export interface Session {
 
 export class Verbs {
   readonly #options: VerbsOptions;
+  readonly #definer: Definer;
 
   constructor(options: VerbsOptions) {
     this.#options = options;
+    this.#definer = new Definer(options);
   }
 
   async start(params: Params<'start'>, session: Session): Promise<Result<'start'>> {
     this.#refuseWhileStopping();
     if (params.resume !== undefined) return this.#goOn(params, params.resume, session);
-    const name = this.#define(params);
+    const name = this.#definer.define(params);
     const worker = this.#known(name);
     const phase = phaseOf(worker);
     const keeps = isAlive(phase) && phase !== 'backoff' && phase !== 'stopping' && params.ifRunning !== 'replace';
@@ -200,7 +195,7 @@ export class Verbs {
     if (worker !== null && isAlive(phaseOf(worker)) && !isSameDefinition(worker.spec, spec)) {
       throw specConflict(worker, spec);
     }
-    this.#write(params.name, spec, params.caller ?? this.#options.baseCaller);
+    this.#definer.write(params.name, spec, params.caller ?? this.#options.baseCaller);
     await this.#options.registry.committed();
     return this.#view(params.name);
   }
@@ -237,69 +232,6 @@ export class Verbs {
   /** Starts a worker on behalf of the daemon itself. */
   wantEnabled(name: string, by: Actor): void {
     this.#want(name, by, { reason: 'restart', by, graceMs: null, force: false });
-  }
-
-  // ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** The name that is meant; it is defined, and its definition is the one given, when this returns. */
-  #define(params: Params<'start'>): string {
-    const { registry, baseCaller } = this.#options;
-    const caller = params.caller ?? baseCaller;
-    if (params.spec === undefined) {
-      if (params.name === undefined) throw invalid('name', 'name or spec must be given');
-      return this.#known(params.name).name;
-    }
-    const spec = params.spec as Spec;
-    checkSpec(params.name ?? '', spec, caller);
-    const name = params.name ?? this.#freeName(spec);
-    const worker = registry.get(name);
-    if (worker === null || !isAlive(phaseOf(worker))) this.#write(name, spec, caller);
-    else if (!isSameDefinition(worker.spec, spec)) {
-      if (params.ifRunning === 'fail') throw alreadyRunning(worker);
-      if (params.ifRunning === 'keep') throw specConflict(worker, spec);
-      this.#write(name, spec, caller);
-    } else if (params.ifRunning === 'replace') this.#write(name, spec, caller);
-    return name;
-  }
-
-  /** The default name, or the first of `-2`, `-3` … that is free or defines the same. */
-  #freeName(spec: Spec): string {
-    const base = defaultName(spec);
-    for (let number = 1; ; number += 1) {
-      const suffix = number === 1 ? '' : `-${number}`;
-      const name = base.slice(0, maxNameLength - suffix.length) + suffix;
-      const worker = this.#options.registry.get(name);
-      if (worker === null || isSameDefinition(worker.spec, spec)) return name;
-    }
-  }
-
-  #write(name: string, spec: Spec, from: Caller): void {
-    const { registry, logs } = this.#options;
-    const caller = capturedCaller(spec, from);
-    const worker = registry.get(name);
-    if (worker !== null) {
-      const same = isSameDefinition(worker.spec, spec) && worker.spec.umask === spec.umask;
-      registry.update(name, { ...worker, spec: same ? worker.spec : spec, caller });
-      return;
-    }
-    registry.update(name, {
-      name,
-      spec,
-      caller,
-      enabled: false,
-      intent: { want: 'down' },
-      startedBy: null,
-      stopOrder: null,
-      // Generations are never reused: logs that were kept when a worker of this name was removed still count.
-      generation: logs.lastGeneration(name),
-      run: null,
-      settled: 'stopped',
-      reason: null,
-      restarts: 0,
-      shortRuns: 0,
-      backoff: null,
-      leftovers: [],
-    });
   }
 
   // ── intent ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -366,29 +298,7 @@ export class Verbs {
       await registry.committed();
       return this.#view(name);
     }
-    // Asked to stop before it got there: what it still reaches in its grace is no start (contract: stop in starting).
-    let wanted = generation;
-    let stopped = false;
-    const look = (worker: WorkerRecord | null): WorkerView | undefined => {
-      if (worker === null) throw notFound(name, []);
-      const { run } = worker;
-      if (run === null || run.generation < wanted) {
-        // Ended before there was a run of it: stopped again, or what was in its way could not be ended.
-        if (worker.intent.want === 'down' && (!isOpen(run) || outlivesKill(worker))) throw startFailed(worker, wanted);
-        return undefined;
-      }
-      // Lost through no fault of its own and started again: that is the run that was asked for.
-      if (run.generation === wanted + 1 && run.afterLoss) wanted = run.generation;
-      if (run.generation > wanted) {
-        // It may have been there while the daemon was replaced, and nobody looked.
-        if (hasReached(this.#earlier(name, wanted, run), wait)) return viewOf(worker);
-        throw startFailed(worker, wanted);
-      }
-      if (!stopped && hasReached(run, wait)) return viewOf(worker);
-      if (worker.intent.want === 'down' || (isOpen(run) && run.stop !== null)) stopped = true;
-      if (run.stage === 'closed' && worker.backoff?.counted !== false) throw startFailed(worker, wanted);
-      return undefined;
-    };
+    const look = startLook(name, generation, wait, (wanted, newest) => this.#earlier(name, wanted, newest));
     return waiters.until(name, look, { what: wait, timeoutMs, signal: session.signal });
   }
 
@@ -422,12 +332,6 @@ const isOver = (worker: WorkerRecord, generation: number): boolean =>
   (worker.run !== null &&
     (worker.run.generation > generation || (worker.run.generation === generation && !isOpen(worker.run))));
 
-/** It is named, and nobody waits for its end any longer. */
-const outlivesKill = ({ run }: WorkerRecord): boolean => isOpen(run) && run.stop?.outlived === true;
-
 /** Of an alive worker that is to be kept: the run that is there, or the one that is about to be. */
 const currentGeneration = ({ run, intent, generation }: WorkerRecord): number =>
   intent.want === 'up' && !isLive(run) ? Math.max(generation, intent.atLeast) : generation;
-
-const invalid = (member: string, message: string): WorkerdError =>
-  new WorkerdError('usage', `invalid params: ${message}`, { member });

@@ -137,6 +137,9 @@ export const isOpen = (run: Run | null): run is Staged<Exclude<RunStage, 'closed
 export const hasReached = (run: Run | null, what: 'running' | 'ready'): boolean =>
   run !== null && (what === 'ready' && run.readyDeclared ? run.ready : run.reachedRunning);
 
+/** It is named, and nobody waits for its end any longer. */
+export const outlivesKill = ({ run }: WorkerRecord): boolean => isOpen(run) && run.stop?.outlived === true;
+
 /** The run is not what is wanted (any more). */
 export const isUnwanted = (intent: Intent, run: Run): boolean =>
   intent.want === 'down' || run.generation < intent.atLeast;
