@@ -61,16 +61,19 @@ export const checkBuild = async ({ node, programs, places }: BuildCheck): Promis
   });
   let out = '';
   let err = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    out = `${out}${text}`.slice(0, 4096);
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    err = `${err}${text}`.slice(0, 4096);
-  });
-  const code = await new Promise<number | string>((resolve) => {
+  const ended = new Promise<number | string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
     child.once('close', (status, signal) => resolve(status ?? signal ?? 'unknown'));
   });
+  // Without a descriptor to be had there is no child, and nothing of it but its error.
+  const { stdout, stderr } = child as Partial<typeof child>;
+  stdout?.setEncoding('utf8').on('data', (text: string) => {
+    out = `${out}${text}`.slice(0, 4096);
+  });
+  stderr?.setEncoding('utf8').on('data', (text: string) => {
+    err = `${err}${text}`.slice(0, 4096);
+  });
+  const code = await ended;
   if (code !== 0) throw refused(wordsOf(err) ?? `it ended with ${code}`);
   const build = parse(out);
   if (build === null) throw refused('its self-check said nothing that this version understands');

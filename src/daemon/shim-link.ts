@@ -10,6 +10,7 @@ import type { Places } from '../shared/paths.ts';
 import { Peer } from '../shared/peer.ts';
 import { shimToken } from '../shared/shim-token.ts';
 import type { Identity } from './core/model.ts';
+import { isGone } from './orphans.ts';
 import type { Clock, Logger, ProcessTable, Shim, ShimListener, Store } from './ports.ts';
 import {
   type Fact,
@@ -41,6 +42,8 @@ const longestRetryMs = 2000;
 const sayAgainMs = 60_000;
 const neverSaid = { why: '', atMono: Number.NEGATIVE_INFINITY };
 const shimMeta = 'shim';
+/** Nobody listens there. Anything else (EMFILE, EAGAIN) says nothing of the shim. */
+const refusing: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOENT', 'ENOTDIR', 'ENOTSOCK']);
 /** One that has not greeted back by then stands still, for as long as it may. */
 const greetMs = 1000;
 
@@ -183,12 +186,12 @@ export class ShimLink implements Shim {
           this.#failed(`it did not take the daemon's greeting: ${wordsOf(error)}`, this.#afterRefusal(error));
           attempt.socket.destroy();
         }
-      } else if (this.#options.command !== null && this.#isDead()) {
+      } else if (this.#options.command !== null && refusing.has(attempt.error.code ?? '') && this.#isDead()) {
         await this.#spawn(this.#options.command);
         continue;
       } else {
-        const whose = this.#options.command === null ? 'a service manager starts it' : 'its process is there';
-        listener.notReached(`${places.shimSocket} refuses (${attempt.error.code}), and ${whose}`);
+        const whose = this.#options.command === null ? 'a service manager starts it' : 'its process may be there';
+        listener.notReached(`${places.shimSocket} cannot be reached (${attempt.error.code}), and ${whose}`);
       }
       await this.#pause();
     }
@@ -197,7 +200,7 @@ export class ShimLink implements Shim {
   /** The second sign besides a socket that refuses: the process last known as the shim is gone. */
   #isDead(): boolean {
     const known = this.#lastKnown();
-    return known === null || this.#options.processes.startTimeOf(known.pid) !== known.startTime;
+    return known === null || isGone(this.#options.processes, known);
   }
 
   /** For the next daemon. A disk that is full is no reason to be without a shim: then it is written later. */

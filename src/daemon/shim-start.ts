@@ -44,7 +44,8 @@ export const startShim = async (
   });
   if (words !== null) closeSync(words);
   let started: Identity | null = null;
-  const failed = await readyLine(child.stdio[3] as Readable, child, (pid) => {
+  const { stdio } = child as Partial<typeof child>;
+  const failed = await readyLine(stdio?.[3] as Readable | undefined, child, (pid) => {
     const startTime = processes.startTimeOf(pid);
     if (typeof startTime === 'number') started = { pid, startTime };
   });
@@ -64,15 +65,22 @@ const openLog = (path: string): number | null => {
 };
 
 /** Waits for the shim's line on its ready descriptor; before it comes its pid. Says what went wrong, or `null`. */
-const readyLine = (pipe: Readable, child: NodeJS.EventEmitter, onPid: (pid: number) => void): Promise<string | null> =>
+const readyLine = (
+  pipe: Readable | undefined,
+  child: NodeJS.EventEmitter,
+  onPid: (pid: number) => void,
+): Promise<string | null> =>
   new Promise((resolve) => {
     let text = '';
     const timer = setTimeout(() => done(`it did not say that it is ready within ${startMs} ms`), startMs);
     const done = (why: string | null) => {
       clearTimeout(timer);
-      pipe.destroy();
+      pipe?.destroy();
       resolve(why);
     };
+    child.once('error', (error: Error) => done(error.message));
+    // Without a descriptor to be had there is no child, and nothing of it but that error.
+    if (pipe === undefined) return;
     pipe.setEncoding('utf8');
     pipe.on('data', (chunk: string) => {
       const lines = `${text}${chunk}`.split('\n');
@@ -84,7 +92,6 @@ const readyLine = (pipe: Readable, child: NodeJS.EventEmitter, onPid: (pid: numb
     });
     pipe.on('end', () => done('it ended before it was ready; see shim.log'));
     pipe.on('error', (error) => done(error.message));
-    child.once('error', (error: Error) => done(error.message));
   });
 
 type Attempt = { readonly socket: Socket } | { readonly error: NodeJS.ErrnoException };

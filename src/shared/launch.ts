@@ -76,7 +76,8 @@ export const launchDaemon = async ({ places, program, env, flags = [], signal }:
   const timer = setTimeout(() => failed(`it was not ready in ${readyWithinMs / 1000} s`), readyWithinMs);
   child.once('error', (error) => failed(error.message));
   child.unref();
-  const ready = child.stdio[3];
+  // Without a descriptor to be had there is no child, and nothing of it but its error.
+  const ready = (child as Partial<typeof child>).stdio?.[3];
   let said = '';
   if (ready !== null && ready !== undefined && 'on' in ready) {
     ready.on('data', (chunk: Buffer) => {

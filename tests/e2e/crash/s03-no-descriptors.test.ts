@@ -2,6 +2,7 @@
  * S03: a daemon that may open 40 files, and 100 clients. It refuses in words those it has no descriptor for, keeps the
  * last ones for its own work, does not spin, and serves again once they have left.
  */
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -88,4 +89,25 @@ test('S03: 40 descriptors, 100 clients: refused in words, no spinning, its own w
   expect(again).toBe(true);
   expect((await before.call('start', { name: 'w' })).outcome).toBe('started');
   expect(box.said()).toMatch(/no descriptors are left for one more connection/);
+});
+
+test('S03, K01: without a descriptor, and its shim killed, the daemon lives, says what it lacks, and has another when it can', async () => {
+  await using box = new CrashBox();
+  const daemon = await box.daemon();
+  const client = await box.client();
+  await client.call('start', { name: 'w', spec: command('sleep', '1000') });
+  const { pid } = await box.status('w');
+  const shim = box.shimPid;
+  const limit = (most: number) => execFileSync('prlimit', [`--pid=${daemon.pid}`, `--nofile=${most}:`]);
+  limit(descriptorsOf(daemon.pid));
+  await expect(client.call('daemon.restart', {})).rejects.toThrow(/cannot take over.*EMFILE/);
+  process.kill(shim, 'SIGKILL');
+  const problem = async () => (await client.call('daemon.info', {})).problems?.find(({ kind }) => kind === 'shim-gone');
+  await eventually(async () => (await problem())?.message.includes('EMFILE'), { what: 'it says what it lacks' });
+  limit(1000);
+  await eventually(async () => (await problem()) === undefined, { what: 'another shim', withinMs: 20_000 });
+  expect((await client.call('stop', { name: 'w' })).worker).toMatchObject({ phase: 'stopped', pid: null });
+  expect(box.livingRuns('w')).toEqual([]);
+  expect((await client.call('daemon.info', {})).pid).toBe(daemon.pid);
+  expect(pid).not.toBeNull();
 });
