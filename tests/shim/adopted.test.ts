@@ -1,5 +1,6 @@
 /** A shim is killed, and another takes over what it had spawned: what was on its way between them is not lost or done twice. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { SpawnParams } from '../../src/daemon/shim/protocol.ts';
@@ -27,6 +28,13 @@ const next = async (): Promise<Connection> => {
   });
 };
 const known = { running: true, ready: false, state: null, stateAt: null, ranMs: 0 };
+const linkOf = (pid: number, fd: string): string => {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`);
+  } catch {
+    return '';
+  }
+};
 const read = (path: string): string => {
   try {
     return readFileSync(path, 'utf8');
@@ -157,3 +165,26 @@ test('what a run wrote last, and said of its end, is read of one that is gone', 
   expect(home.log('w').toString()).toBe('last words\n');
   for (const descriptor of held) closeSync(descriptor);
 });
+
+test.skipIf(spawnSync('prlimit', ['--version']).status !== 0)(
+  'without descriptors for what it takes over, a shim reads on once it has them, and is sent to again',
+  async () => {
+    const prints = ['/bin/sh', '-c', 'n=0; while read go; do n=$((n + 1)); echo "$n $go"; done'];
+    const order = home.order('w', prints, { stdin: true });
+    await daemon.ask('spawn', order);
+    const identity = await identityOf('w');
+    await daemon.ask('input', { run: 'w', text: 'a\n' });
+    await eventually('its first line', () => read(join(home.logs('w'), '1.log')) === '1 a\n');
+    const second = await next();
+    const limit = (most: number) => spawnSync('prlimit', [`--pid=${home.pid}`, `--nofile=${most}:`]);
+    limit(Math.max(...home.descriptors().map(Number)) + 3);
+    await second.ask('adopt', { ...order, ...identity, revision: 0, known });
+    await eventually('its words', () => home.stderr.includes('cannot read on what w writes: no descriptors are left'));
+    limit(1000);
+    const inputOpen = () => home.descriptors().some((fd) => linkOf(home.pid, fd).endsWith('/w/in'));
+    await eventually('its pipes to be opened', inputOpen);
+    expect(await second.ask('input', { run: 'w', text: 'b\n' })).toEqual({ delivered: true });
+    await eventually('its next line', () => read(join(home.logs('w'), '1.log')).startsWith('1 a\n2 b\n'));
+    expect(await second.ask('signal', { run: 'w', signal: 'SIGKILL', to: 'group' })).toEqual({ delivered: true });
+  },
+);

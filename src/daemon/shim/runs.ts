@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WorkerdError } from '../../shared/errors.ts';
 import { failpoint, failpointAfterTurn } from '../../shared/failpoints.ts';
+import { hasCode } from '../../shared/log-file.ts';
 import type { Exit, JsonObject } from '../../shared/worker.ts';
 import type { NewFact } from './facts.ts';
 import { findMarked } from './identity.ts';
@@ -28,6 +29,7 @@ export interface RunTableOptions {
 const spawnsPerTurn = 8;
 const toldToEnd = () => new SpawnError('ECANCELED', 'the shim was told to end');
 const maxFailedHosts = 64;
+const readOnAgainMs = 1000;
 const hostDied: Exit = { kind: 'lost', reason: 'thread host died' };
 
 export class RunTable {
@@ -110,14 +112,23 @@ export class RunTable {
     if (this.#runs.has(order.run)) return;
     const { pid, startTime, revision, known } = order;
     const run = this.#create(order, { pid, startTime, revision, ...(known === undefined ? {} : { known }) });
-    try {
-      run.readOn();
-    } catch (error) {
-      this.#options.remark(run.id, `cannot read on what ${order.name} writes: ${failureOf(error).message}`);
-    }
+    this.#readOn(run);
     const end = this.#earlyEnds.get(run.id);
     this.#earlyEnds.delete(run.id);
     if (end !== undefined) run.endedAs(end);
+  }
+
+  /** What it writes would wait in its pipes for ever, and it with them: without descriptors it is tried again. */
+  #readOn(run: Run, isFirst = true): void {
+    if (run.exited) return;
+    try {
+      run.readOn();
+    } catch (error) {
+      run.closeAll();
+      const { message } = failureOf(error);
+      if (isFirst) this.#options.remark(run.id, `cannot read on what ${run.order.name} writes: ${message}`);
+      if (hasCode(error, 'EMFILE', 'ENFILE')) setTimeout(() => this.#readOn(run, false), readOnAgainMs).unref();
+    }
   }
 
   conclude(id: string, exit: Exit): void {
