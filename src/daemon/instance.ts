@@ -2,10 +2,11 @@
  * One daemon per home: makes and checks the home, and holds the lock for life. The lock is an exclusive transaction on
  * `lock.db`: the kernel frees it with the process, kill -9 included, and no child inherits it.
  */
-import { lstatSync, mkdirSync, realpathSync, type Stats, statfsSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, realpathSync, type Stats, statfsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { WorkerdError } from '../shared/errors.ts';
+import { isNetwork, mountOf } from '../shared/mounts.ts';
 import { checkSocketPath, filesOf, type Places } from '../shared/paths.ts';
 
 /** A refusal whose exit code is "no permission". */
@@ -135,18 +136,24 @@ const networkFileSystems: Readonly<Record<number, string>> = {
 
 export const networkFileSystem = (type: number): string | null => networkFileSystems[type] ?? null;
 
-const checkFileSystem = (home: string): void => {
-  const name = networkFileSystem(statfsSync(home).type);
+const refuseNetwork = (home: string, name: string | null): void => {
   if (name === null) return;
   throw refused(
     `${home} is on a network file system (${name}), where one daemon cannot lock another out. ${chooseHome}`,
   );
 };
 
+/** Before anything there is touched, and by the names of those that tell statfs nothing (fuse). */
+const checkMount = (home: string): void => {
+  const mount = mountOf(home, readFileSync('/proc/self/mountinfo', 'utf8'));
+  refuseNetwork(home, mount !== null && isNetwork(mount) ? mount.type : null);
+};
+
 /** Makes the directories with mode 0700; throws a WorkerdError in words, and has changed nothing. The umask is 077. */
 export const prepareHome = (places: Places): void => {
   checkSocketPath(places.socket);
   checkSocketPath(places.shimSocket);
+  checkMount(places.home);
   const directories = [places.home, places.logs, places.runs, places.cache];
   checkAncestors(places.home, chooseHome);
   for (const directory of directories) {
@@ -156,7 +163,8 @@ export const prepareHome = (places: Places): void => {
   checkFiles(places);
   checkSocketPlace(places);
   make(places.home, chooseHome);
-  checkFileSystem(places.home);
+  refuseNetwork(places.home, networkFileSystem(statfsSync(places.home).type));
+  checkMount(realPath(places.home));
   for (const directory of directories) make(directory, chooseHome);
   make(dirname(places.socket), chooseSocket);
 };

@@ -4,11 +4,11 @@ import type { Check } from '../../src/cli/doctor/check.ts';
 import { isWell, judge } from '../../src/cli/doctor/checks.ts';
 import type { Entry, Facts, HomeFacts, ProcessFacts, Reach } from '../../src/cli/doctor/facts.ts';
 import { readUnits } from '../../src/cli/doctor/look-around.ts';
-import { isNetwork, mountOf } from '../../src/cli/doctor/look-files.ts';
 import { groupsOf } from '../../src/cli/doctor/look-processes.ts';
 import { doctorText } from '../../src/cli/render/doctor.ts';
 import { makeStyle } from '../../src/cli/render/style.ts';
 import type { Problem } from '../../src/shared/daemon-info.ts';
+import { isNetwork, mountOf } from '../../src/shared/mounts.ts';
 import { resolvePlaces } from '../../src/shared/paths.ts';
 import { makeView, now } from './views.ts';
 
@@ -429,10 +429,8 @@ describe('what the kernel writes is read', () => {
     expect(mountOf('/a/h', table)).toEqual({ point: '/a', type: 'nfs4', readOnly: true });
     expect(mountOf('/a b/h', table)?.type).toBe('tmpfs');
     expect(mountOf('/ab', table)?.type).toBe('ext4');
-    for (const type of ['nfs4', 'cifs', 'fuse.sshfs'])
-      expect(isNetwork({ point: '/', type, readOnly: false })).toBe(true);
-    for (const type of ['ext4', 'overlay', 'fuse.ext4'])
-      expect(isNetwork({ point: '/', type, readOnly: false })).toBe(false);
+    for (const type of ['nfs4', 'cifs', 'fuse.sshfs']) expect(isNetwork({ type })).toBe(true);
+    for (const type of ['ext4', 'overlay', 'fuse.ext4', '9p']) expect(isNetwork({ type })).toBe(false);
   });
 
   test('control groups of both kinds, with those above', () => {

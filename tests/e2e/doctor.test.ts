@@ -137,6 +137,16 @@ describe('who can reach the home', () => {
     rmSync(join(box.home, 'planted'));
     chmodSync(box.socket, 0o666);
     expect(words(await doctor(box), 'socket')).toMatch(/0666: others could run code as you/);
+    chmodSync(box.socket, 0o600);
+    const client = await box.client();
+    await client.call('start', { name: 'w', spec: shell('echo printed; exec sleep 1000') });
+    const log = join(box.home, 'logs', 'w', '1.log');
+    const [run = ''] = globSync(join(box.home, 'run', 'w.1.*'));
+    chmodSync(log, 0o644);
+    chmodSync(run, 0o755);
+    expect(words(await doctor(box), 'files')).toMatch(
+      /w\.1\.\w+ has mode 0755[\s\S]*1\.log has mode 0644.*chmod go-rwx/,
+    );
   });
 
   test.skipIf(!isRoot || !has('setpriv'))('somebody else is told that it is not his', async () => {

@@ -84,7 +84,7 @@ export const checkStale = (facts: Facts): readonly Check[] => {
 const unheldRuns = ({ home, processes, reach }: Facts): readonly string[] => {
   const workers = reach.kind === 'answers' ? reach.workers : null;
   // A thread carries no mark of its own.
-  const hosts = [...processes.runs].some((run) => run.startsWith('_host.'));
+  const hosts = home.runs.some((run) => run.startsWith('_host.') && processes.runs.has(run));
   const alive = new Set(
     workers
       ?.filter(

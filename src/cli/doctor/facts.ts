@@ -1,5 +1,6 @@
 /** What `doctor` looks at, as plain facts: gathered from the world by its siblings, judged by the checks. */
 import type { DaemonInfo } from '../../shared/daemon-info.ts';
+import type { Mount } from '../../shared/mounts.ts';
 import type { Places } from '../../shared/paths.ts';
 import type { WorkerView } from '../../shared/worker.ts';
 
@@ -23,13 +24,6 @@ export interface Unseen {
 }
 export type Seen = Entry | Unseen;
 export const isEntry = (seen: Seen): seen is Entry => !('error' in seen);
-
-/** The file system that the home is on. */
-export interface Mount {
-  readonly point: string;
-  readonly type: string;
-  readonly readOnly: boolean;
-}
 
 /** Of the home's file system, as the one who asks may use it. */
 export interface Space {
@@ -64,6 +58,7 @@ export interface HomeFacts {
   /** Registries that were moved aside. */
   readonly damaged: readonly string[];
   readonly registry: RegistryFile | null;
+  /** The file system that it is on. */
   readonly mount: Mount | null;
   readonly space: Space | null;
   readonly serviceMark: boolean;

@@ -1,12 +1,13 @@
 /** All facts, in an order in which each look knows what it must keep off. */
 import { dirname } from 'node:path';
+import { isNetwork } from '../../shared/mounts.ts';
 import { resolvePlaces } from '../../shared/paths.ts';
 import type { Context } from '../context.ts';
 import { version } from '../version.ts';
 import { type Facts, isEntry, type Reach } from './facts.ts';
 import { lookAtClock, lookAtUnits, lookForPrograms } from './look-around.ts';
 import { reachDaemon } from './look-daemon.ts';
-import { homeUnseen, isNetwork, lookAtHome, mountOfHome } from './look-files.ts';
+import { homeUnseen, lookAtHome, mountOfHome } from './look-files.ts';
 import { lookAtProcesses } from './look-processes.ts';
 
 export const gather = async (context: Context): Promise<Facts> => {

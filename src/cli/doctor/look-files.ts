@@ -11,16 +11,9 @@ import {
   statfsSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { type Mount, mountOf } from '../../shared/mounts.ts';
 import type { Places } from '../../shared/paths.ts';
-import {
-  type Entry,
-  type EntryKind,
-  type HomeFacts,
-  isEntry,
-  type Mount,
-  type RegistryFile,
-  type Seen,
-} from './facts.ts';
+import { type Entry, type EntryKind, type HomeFacts, isEntry, type RegistryFile, type Seen } from './facts.ts';
 
 const kindOf = (stat: Stats): EntryKind => {
   if (stat.isDirectory()) return 'directory';
@@ -69,32 +62,6 @@ const realPath = (path: string): string => {
     return path === dirname(path) ? path : join(realPath(dirname(path)), basename(path));
   }
 };
-
-/** `\040` is how the kernel writes a space there. */
-const unescaped = (text: string): string =>
-  text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
-
-/** By the kernel's list alone: to ask a network file system whose server is gone would be to wait for ever. */
-export const mountOf = (path: string, mountinfo: string): Mount | null => {
-  let found: Mount | null = null;
-  for (const line of mountinfo.split('\n')) {
-    const [left = '', right = ''] = line.split(' - ');
-    const fields = left.split(' ');
-    const point = unescaped(fields[4] ?? '');
-    if (point === '' || !(path === point || path.startsWith(point === '/' ? '/' : `${point}/`))) continue;
-    // Later ones lie over earlier ones.
-    if (found !== null && point.length < found.point.length) continue;
-    const [type = '', , superOptions = ''] = right.split(' ');
-    const readOnly = [fields[5] ?? '', superOptions].some((options) => options.split(',').includes('ro'));
-    found = { point, type, readOnly };
-  }
-  return found;
-};
-
-export const isNetwork = ({ type }: Mount): boolean =>
-  /^(?:nfs\d?|cifs|smb3?|smbfs|9p|ceph|glusterfs|lustre|afs|fuse\.(?:sshfs|glusterfs|ceph|s3fs|rclone|davfs\d?))$/.test(
-    type,
-  );
 
 const spaceOf = (path: string): HomeFacts['space'] => {
   // A home that is not there yet will be where the nearest directory is.
@@ -191,7 +158,7 @@ export const lookAtHome = (places: Places, mount: Mount | null, isHeld: boolean)
     parents: parentsOf(places.home),
     socket: look(places.socket),
     socketDirectory: directory === places.home ? null : look(directory),
-    files: [...inHome.map((name) => join(places.home, name)), ...logDirectories(places)]
+    files: [...inHome.map((name) => join(places.home, name)), ...deeper(places)]
       .filter((path) => path !== places.socket)
       .map(look)
       .filter(isEntry),
@@ -205,7 +172,20 @@ export const lookAtHome = (places: Places, mount: Mount | null, isHeld: boolean)
   };
 };
 
-const logDirectories = ({ logs }: Places): readonly string[] => namesIn(logs).map((name) => join(logs, name));
+/** Of a home with very many workers: enough to see how it was made. */
+const mostLookedAt = 2000;
+
+/** Directories of workers and of runs, and logs; not the FIFOs, which are those of the workers' users. */
+const deeper = ({ logs, runs }: Places): readonly string[] => {
+  const of = (directory: string) => namesIn(directory).map((name) => join(directory, name));
+  const workers = of(logs).slice(0, mostLookedAt);
+  const found = [...workers, ...of(runs)];
+  for (const worker of workers) {
+    if (found.length >= mostLookedAt) break;
+    found.push(...of(worker));
+  }
+  return found.slice(0, Math.max(mostLookedAt, workers.length));
+};
 
 /** Not touched at all: who looks at a network file system may wait for ever. */
 export const homeUnseen = (places: Places, mount: Mount): HomeFacts => {
