@@ -171,8 +171,15 @@ const cases: readonly (readonly [what: string, facts: Changes, lines: readonly R
   ['somebody else’s daemon', { reach: { kind: 'denied' } }, [/^fail daemon: you may not use/]],
   ['another protocol', { reach: { kind: 'foreign' } }, [/^fail daemon: .*another protocol/]],
   [
+    'a shim of another version',
+    { reach: answers({ info: { ...info, shim: { ...shimInfo, version: '0.9.0' } } }) },
+    [/^warn shim: .*version 0\.9\.0, the daemon of 1\.0\.0.* → That works.*daemon stop; .*daemon start --detach/],
+  ],
+  [
     'another version and Node',
-    { reach: answers({ info: { ...info, version: '0.9.0', node: 'v24.1.0' } }) },
+    {
+      reach: answers({ info: { ...info, version: '0.9.0', shim: { ...shimInfo, version: '0.9.0' }, node: 'v24.1.0' } }),
+    },
     [/^warn version: the daemon is 0\.9\.0.*daemon restart/, /^warn node: v24\.0\.0 here, v24\.1\.0 in the daemon/],
   ],
   ['an older daemon that tells little', { reach: answers({ info: { pid: 50, version: '1.0.0' } }) }, []],

@@ -169,7 +169,7 @@ export const checkShim = (facts: Facts): readonly Check[] => {
   const { processes, reach, places } = facts;
   const { shims } = processes;
   const [only] = shims;
-  const known = reach.kind === 'answers' ? reach.info.shim : undefined;
+  const { shim: known, version: theirs } = reach.kind === 'answers' ? reach.info : {};
   const said = problemsOf(facts).filter(isOfShim);
   if (shims.length > 1) {
     const pids = shims.map(({ pid }) => pid).join(', ');
@@ -215,6 +215,15 @@ export const checkShim = (facts: Facts): readonly Check[] => {
         'shim',
         `its process is there (pid ${known.pid}) and slow to answer`,
         `See how busy it is: top -p ${known.pid}`,
+      ),
+    ];
+  }
+  if (theirs !== undefined && known.version !== theirs) {
+    return [
+      warn(
+        'shim',
+        `answers (pid ${known.pid}) and is of version ${known.version}, the daemon of ${theirs}: one that runs is never replaced`,
+        `That works. To have both the same, end it with its workers: ${workerctl(facts, 'daemon stop')}; ${workerctl(facts, 'daemon start --detach')}`,
       ),
     ];
   }
