@@ -89,7 +89,7 @@ export class Closer {
     const { registry, clock, log } = this.#options;
     const { name, run } = worker;
     if (run?.stop?.outlived !== true) {
-      log.error({ name, run: run?.id, processes: named(left) }, 'cannot be ended: it outlives SIGKILL');
+      log.error({ name, run: run?.id, pids: pidsOf(left) }, 'cannot be ended: it outlives SIGKILL');
     }
     registry.update(name, outlived(worker, left, { now: clock.now(), nowMono: clock.mono() }));
     await registry.committed(name);
@@ -141,7 +141,7 @@ export class Closer {
     const worker = registry.get(name);
     if (worker === null) return;
     if (leftovers.length > 0) {
-      log.error({ name, processes: named(leftovers) }, 'leftovers cannot be ended: they outlive SIGKILL');
+      log.error({ name, pids: pidsOf(leftovers) }, 'leftovers cannot be ended: they outlive SIGKILL');
     }
     if (leftovers.length === 0 || worker.intent.want === 'down') {
       registry.update(name, { ...worker, leftovers });
@@ -170,3 +170,6 @@ export class Closer {
     void this.#options.shim.call('release', { run }).catch(() => {});
   }
 }
+
+/** For the log: arguments may hold what is nobody else's business. */
+const pidsOf = (processes: readonly KnownLeftover[]): readonly number[] => processes.map(({ pid }) => pid);

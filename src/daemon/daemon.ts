@@ -311,7 +311,7 @@ export class Daemon {
     if (keepWorkers) return [];
     this.#link.wake();
     const left = await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
-    if (left.length > 0) log.error({ why: notAllEnded(left, process.pid).message }, 'not every worker could be ended');
+    if (left.length > 0) log.error({ workers: left.map(({ name }) => name) }, 'not every worker could be ended');
     this.#registry.flushNow();
     try {
       this.#store.setMeta(cleanMeta, '1');

@@ -60,7 +60,7 @@ export const findSurvivors = async (options: SurvivorsOptions, held: ReadonlyMap
     const leader = leaders.get(host ?? run);
     if (leader !== undefined) takeOver(options, run, host, leader);
     else if (living.get(run)?.length === 0) void shim.call('release', { run }).catch(() => {});
-    else log.warn({ run, left: living.get(run) }, 'left alive by a run that nobody knows');
+    else log.warn({ run, pids: living.get(run)?.map(({ pid }) => pid) }, 'left alive by a run that nobody knows');
   }
 };
 

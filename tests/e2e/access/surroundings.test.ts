@@ -1,0 +1,73 @@
+/**
+ * What daemon and shim have of whoever started them, and what their own logs say of workers: none of the variables that
+ * change programs, no directory, and no argument of anybody.
+ */
+import { readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { deaf, shell } from '../../fixtures/workers/behaviours.ts';
+import { eventually } from '../../helpers/eventually.ts';
+import { Sandbox } from '../../helpers/sandbox.ts';
+
+const evil = {
+  NODE_OPTIONS: '--no-deprecation',
+  NODE_PATH: '/no/such/modules',
+  NODE_REPL_HISTORY: '/no/such/history',
+  LD_LIBRARY_PATH: '/no/such/libraries',
+  DYLD_LIBRARY_PATH: '/no/such/libraries',
+  NOTIFY_SOCKET: '',
+  LISTEN_FDS: '0',
+};
+
+const own = (box: Sandbox) => box.processes().filter(({ command }) => /workerd\.cjs start|shim\.cjs/.test(command));
+
+test('daemon and shim run without NODE_*, LD_*, DYLD_* and LISTEN_*, in /; also the shim that follows', async () => {
+  await using box = new Sandbox();
+  expect((await box.workerctl(['start', '-n', 'w', '--', 'sleep', '1000'], { env: evil })).code).toBe(0);
+  const look = () => {
+    const found = own(box);
+    expect(found).toHaveLength(2);
+    for (const { pid, command } of found) {
+      const names = readFileSync(`/proc/${pid}/environ`, 'latin1')
+        .split('\0')
+        .map((each) => each.split('=')[0]);
+      expect(
+        names.filter((name) => name !== undefined && name in evil),
+        command,
+      ).toEqual([]);
+      expect(readlinkSync(`/proc/${pid}/cwd`), command).toBe('/');
+    }
+  };
+  look();
+  const shim = () => own(box).find(({ command }) => command.includes('shim.cjs'))?.pid ?? 0;
+  const first = shim();
+  process.kill(first, 'SIGKILL');
+  await eventually(() => shim() !== 0 && shim() !== first, { what: 'another shim' });
+  look();
+});
+
+test('arguments of workers are in no log of daemon or shim, whatever becomes of them', async () => {
+  await using box = new Sandbox();
+  const canary = 'ARGUMENT-CANARY-1234';
+  await box.startDaemon();
+  const client = await box.client();
+  const start = (name: string, spec: object) => client.call('start', { name, spec: spec as never });
+  const kept = { restart: { policy: 'on-failure' } };
+  await start('fails', { ...shell('exit 3', canary), restart: { policy: 'always' } });
+  await expect(start('missing', { kind: 'command', command: ['/nowhere', canary] })).rejects.toThrow('/nowhere');
+  await expect(start('bad', { kind: 'command', command: ['true', `${canary}\0`] })).rejects.toThrow('command');
+  await start('left', { ...shell(`setsid sh -c 'sleep 1000' ${canary} & exit 0`, canary), ...kept });
+  await start('lives', { ...shell('while :; do sleep 0.1; done', canary), ...kept });
+  await start('deaf', { ...deaf, command: [...(deaf as { command: string[] }).command, canary], graceMs: 100 });
+  for (const { pid, command } of own(box)) if (command.includes('shim.cjs')) process.kill(pid, 'SIGKILL');
+  await eventually(async () => (await client.call('daemon.info', {})).problems?.length === 0, { what: 'another shim' });
+  await client.call('stop', { name: 'deaf' });
+  for (const { pid } of own(box)) process.kill(pid, 'SIGKILL');
+  expect((await box.workerctl(['status'])).code).toBe(0);
+  expect((await box.workerd(['stop'])).code).toBe(0);
+  for (const log of ['workerd.log', 'shim.log']) {
+    const text = readFileSync(join(box.home, log), 'latin1');
+    expect(text, log).not.toContain(canary);
+  }
+  expect(box.said()).toContain('"name":"lives"');
+});
