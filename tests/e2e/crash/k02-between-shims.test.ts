@@ -2,13 +2,14 @@
  * K01, K02: what happens while there is no shim, or with one that had heard something and died with it: ends, output,
  * state, readiness, and verbs on their way.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { SpecInput } from '../../../src/shared/protocol.ts';
 import { command, module } from '../../fixtures/workers/behaviours.ts';
 import { CrashBox } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
+import { takeShimAway } from '../../helpers/without-shim.ts';
 
 const kinds = ['process', 'thread'] as const;
 
@@ -56,17 +57,12 @@ const gone = (pid: number) =>
     }
   });
 
-/** No shim can start: what it says by itself has no place. */
 const withoutShim = async (box: CrashBox, act: () => Promise<void>): Promise<void> => {
-  const path = join(box.home, 'shim.log');
-  rmSync(path, { force: true });
-  mkdirSync(path);
-  process.kill(box.shimPid, 'SIGKILL');
-  await eventually(() => box.said().includes('the shim is gone'));
+  const giveBack = await takeShimAway(box);
   try {
     await act();
   } finally {
-    rmSync(path, { recursive: true });
+    giveBack();
   }
 };
 

@@ -8,18 +8,7 @@ import { expect, test } from 'vitest';
 import { deaf, part } from '../../fixtures/workers/behaviours.ts';
 import { CrashBox } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
-
-/** Its socket cannot be bound while a directory lies under that name. */
-const takeShimAway = async (box: CrashBox): Promise<() => void> => {
-  const socket = join(box.home, 'shim.sock');
-  const shim = box.shimPid;
-  process.kill(shim, 'SIGSTOP');
-  rmSync(socket);
-  mkdirSync(join(socket, 'in the way'), { recursive: true });
-  process.kill(shim, 'SIGKILL');
-  await eventually(() => box.said().includes('the shim is gone'), { what: 'the daemon has lost its shim' });
-  return () => rmSync(socket, { recursive: true });
-};
+import { takeShimAway } from '../../helpers/without-shim.ts';
 
 test.concurrent('a stop ends the worker and says what is not known; that is known once there is a shim', async () => {
   await using box = new CrashBox();
