@@ -64,7 +64,9 @@ export class Problems {
 export const registryTrouble = (path: string, error: Error): string => {
   const reason = reasonOf(error);
   const effect = 'what would change it is refused, stops are carried out, workers go on';
-  return `the registry ${path} cannot be written (${reason}): ${effect}. ${remedyFor(reason, path)}`;
+  const way = wayOutOf(reason, path);
+  const then = way.startsWith('See') ? '' : '; then it goes on by itself';
+  return `the registry ${path} cannot be written (${reason}): ${effect}. ${way}${then}`;
 };
 
 /** What is written to it from now on is in no directory. */
@@ -77,10 +79,11 @@ const reasonOf = (error: Error): string => {
   return typeof reason === 'string' ? reason : error.message;
 };
 
-const remedyFor = (reason: string, path: string): string => {
+/** Whoever is refused because of it has this to do. */
+export const wayOutOf = (reason: string, path: string): string => {
   if (/readonly|read-only|EROFS|EACCES|EPERM/i.test(reason)) return `Make ${path} and its directory writable again`;
-  if (/full|ENOSPC|EDQUOT|no space/i.test(reason)) return 'Make room on its disk; then it goes on by itself';
-  return 'See what its disk says (dmesg), and: workerctl doctor';
+  if (/full|ENOSPC|EDQUOT|no space/i.test(reason)) return 'Make room on its disk';
+  return 'See what its disk says (dmesg) and what doctor finds (workerctl doctor)';
 };
 
 /** With how much of its descriptors in use a process is about to be refused the next one. */

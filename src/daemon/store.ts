@@ -8,6 +8,7 @@ import { failpoint } from '../shared/failpoints.ts';
 import type { Caller, Spec } from '../shared/worker.ts';
 import type { Run, WorkerRecord } from './core/model.ts';
 import type { HostRow, Store, StoreChanges } from './ports.ts';
+import { wayOutOf } from './problems.ts';
 import { migrate, versionOf } from './store-migrations.ts';
 import { type IntentColumn, type PolicyColumn, runOfRow, text, workerOfRow } from './store-rows.ts';
 
@@ -121,8 +122,8 @@ export class SqliteStore implements Store {
   }
 
   commit(changes: StoreChanges): void {
-    this.#db.exec('BEGIN IMMEDIATE');
     try {
+      this.#db.exec('BEGIN IMMEDIATE');
       failpoint('store.commit');
       for (const name of changes.removed) {
         this.#removeWorker.run(name);
@@ -142,7 +143,7 @@ export class SqliteStore implements Store {
       const reason = error instanceof Error ? error.message : String(error);
       throw new WorkerdError(
         'limit.exceeded',
-        `the registry could not be written (${reason}): nothing was changed. Make room on its disk, then try again`,
+        `the registry could not be written (${reason}): nothing was changed. ${wayOutOf(reason, this.#path)}, then try again`,
         { limit: 'registry', reason },
         { cause: error },
       );

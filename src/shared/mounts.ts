@@ -21,7 +21,9 @@ export const mountOf = (path: string, mountinfo: string): Mount | null => {
     // Later ones lie over earlier ones.
     if (found !== null && point.length < found.point.length) continue;
     const [type = '', , superOptions = ''] = right.split(' ');
-    const readOnly = [fields[5] ?? '', superOptions].some((options) => options.split(',').includes('ro'));
+    // The second is what a disk with errors is turned into, where `ro` stays away.
+    const isClosed = (option: string) => option === 'ro' || option === 'emergency_ro';
+    const readOnly = [fields[5] ?? '', superOptions].some((options) => options.split(',').some(isClosed));
     found = { point, type, readOnly };
   }
   return found;

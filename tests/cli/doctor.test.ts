@@ -436,6 +436,9 @@ describe('what the kernel writes is read', () => {
     expect(mountOf('/a/h', table)).toEqual({ point: '/a', type: 'nfs4', readOnly: true });
     expect(mountOf('/a b/h', table)?.type).toBe('tmpfs');
     expect(mountOf('/ab', table)?.type).toBe('ext4');
+    // As a disk with errors is shown.
+    const failed = '1 2 0:3 / /d rw,relatime - ext4 /dev/sdb rw,errors=remount-ro,emergency_ro';
+    expect(mountOf('/d/h', failed)).toEqual({ point: '/d', type: 'ext4', readOnly: true });
     for (const type of ['nfs4', 'cifs', 'fuse.sshfs']) expect(isNetwork({ type })).toBe(true);
     for (const type of ['ext4', 'overlay', 'fuse.ext4', '9p']) expect(isNetwork({ type })).toBe(false);
   });

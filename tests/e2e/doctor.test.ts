@@ -361,6 +361,49 @@ describe.skipIf(!canMount)('S01, S02, S11: a disk', () => {
     }));
 });
 
+/** One with a file system that can be told to have failed; what unmounts it again. `null`: none can be had here. */
+const failingDisk = (place: string): (() => void) | null => {
+  if (!canMount || !has('mkfs.ext4')) return null;
+  const image = `${place}.image`;
+  mkdirSync(place, { recursive: true });
+  writeFileSync(image, '');
+  truncateSync(image, 16 * 1024 * 1024);
+  const ran = (program: string, ...args: string[]) => spawnSync(program, args).status === 0;
+  if (!ran('mkfs.ext4', '-q', '-F', image) || !ran('mount', '-o', 'loop,errors=remount-ro', image, place)) return null;
+  return () => void execFileSync('umount', ['-l', place]);
+};
+
+test('S11: a disk that failed and is read-only since: named, a start is refused in true words, a stop carried out', async ({
+  skip,
+}) => {
+  await using box = new CrashBox('disk/home');
+  const place = join(box.directory, 'disk');
+  const giveBack = failingDisk(place);
+  if (giveBack === null) return skip('no file system can be made and mounted here');
+  try {
+    await box.startDaemon();
+    const client = await box.client();
+    await client.call('start', { name: 'w', spec: command('sleep', '1000') });
+    await client.call('start', { name: 'other', spec: command('sleep', '1000') });
+    execFileSync('mount', ['-o', 'remount,abort', place]);
+    const refused = await client.call('start', { name: 'x', spec: command('true') }).catch(String);
+    expect(refused).toMatch(
+      /nothing was changed\. (?:See what its disk says|Make .* writable again).*, then try again/,
+    );
+    expect((await client.call('stop', { name: 'other' })).worker.phase).toBe('stopped');
+    const found = await doctor(box);
+    expect(at(found, 'fail')).toEqual(expect.arrayContaining(['registry', 'file-system']));
+    expect(words(found, 'file-system')).toContain('read-only');
+    expect((await box.status('w')).phase).toBe('running');
+    client.close();
+    expect((await box.workerd(['stop'])).code).toBe(0);
+    expect(box.processes()).toEqual([]);
+  } finally {
+    for (const { pid } of box.processes()) process.kill(pid, 'SIGKILL');
+    giveBack();
+  }
+});
+
 describe('what lies in the home', () => {
   test('D13: a registry that is damaged, and one that was moved aside', async () => {
     await using box = new CrashBox();
