@@ -70,7 +70,7 @@ export class WithoutShim {
     this.#cancel = null;
     const { shim, clock } = this.#options;
     const nowMono = clock.mono();
-    this.#awayMono = shim.settled ? null : (this.#awayMono ?? nowMono);
+    this.#awayMono = shim.connected ? null : (this.#awayMono ?? nowMono);
     if (this.#waiting.size === 0) {
       this.#awayMono = null;
       return;
