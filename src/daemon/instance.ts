@@ -173,16 +173,28 @@ export interface Lock {
   release(): void;
 }
 
+/** Each time after a wait of its own, up to so long. */
+const [lockTries, longestWaitMs] = [6, 40];
+
 /** `null`: another daemon holds it. */
-export const acquireLock = (places: Places): Lock | null => {
+export const acquireLock = (places: Pick<Places, 'lock'>): Lock | null => {
+  for (let tried = 1; ; tried += 1) {
+    const lock = tryLock(places);
+    if (lock !== null || tried === lockTries) return lock;
+    // Of two that begin at once each may find the other in its way, and none would have it.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1 + Math.random() * longestWaitMs);
+  }
+};
+
+const tryLock = ({ lock }: Pick<Places, 'lock'>): Lock | null => {
   let db: DatabaseSync | undefined;
   try {
-    db = new DatabaseSync(places.lock, { timeout: 0 });
+    db = new DatabaseSync(lock, { timeout: 0 });
     db.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
   } catch (error) {
     db?.close();
     if (isBusy(error)) return null;
-    throw new WorkerdError('internal', `cannot lock ${places.lock}: ${(error as Error).message}`);
+    throw new WorkerdError('internal', `cannot lock ${lock}: ${(error as Error).message}`);
   }
   const held = db;
   return { release: () => held.close() };

@@ -1,6 +1,9 @@
 /** Where a home may not lie. What takes a real place to try is in tests/e2e/access. */
-import { statfsSync } from 'node:fs';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { networkFileSystem } from '../../src/daemon/instance.ts';
 
@@ -19,3 +22,26 @@ test.each([
 test('where these tests run it is none', () => {
   expect(networkFileSystem(statfsSync(tmpdir()).type)).toBeNull();
 });
+
+test('of two that take the lock in the same moment exactly one has it', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'lock-'));
+  const racers = [1, 2].map(() => fork(join(import.meta.dirname, '../helpers/lock-racer.ts')));
+  const tell = (message: object | string) =>
+    Promise.all(
+      racers.map(async (racer) => {
+        const answer = once(racer, 'message');
+        racer.send(message);
+        return (await answer)[0] as unknown;
+      }),
+    );
+  try {
+    for (let round = 0; round < 30; round += 1) {
+      const path = join(directory, `${round}.db`);
+      expect((await tell({ path, at: Date.now() + 10 })).sort(), `round ${round}`).toEqual([false, true]);
+      await tell('release');
+    }
+  } finally {
+    for (const racer of racers) racer.kill();
+    rmSync(directory, { recursive: true });
+  }
+}, 60_000);
