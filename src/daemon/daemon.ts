@@ -309,7 +309,7 @@ export class Daemon {
     this.#stopping = true;
     serviceManager.stopping();
     if (keepWorkers) return [];
-    this.#link.wake();
+    this.#link.known.wake();
     const left = await this.#verbs.stopAll({ actor: by, signal: new AbortController().signal });
     if (left.length > 0) log.error({ workers: left.map(({ name }) => name) }, 'not every worker could be ended');
     this.#registry.flushNow();

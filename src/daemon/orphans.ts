@@ -65,7 +65,7 @@ export const isUnknown = (processes: ProcessTable, { pid }: Identity): boolean =
   processes.startTimeOf(pid) === 'unknown';
 
 /** Unreadable is neither alive nor dead: it is looked at again. */
-export const isGone = (processes: ProcessTable, { pid, startTime }: Identity): boolean => {
+export const isGone = (processes: Pick<ProcessTable, 'startTimeOf'>, { pid, startTime }: Identity): boolean => {
   const now = processes.startTimeOf(pid);
   return now !== startTime && now !== 'unknown';
 };

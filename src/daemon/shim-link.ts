@@ -9,8 +9,7 @@ import { failpoint, failpointAfterTurn } from '../shared/failpoints.ts';
 import type { Places } from '../shared/paths.ts';
 import { Peer } from '../shared/peer.ts';
 import { shimToken } from '../shared/shim-token.ts';
-import type { Identity } from './core/model.ts';
-import { isGone } from './orphans.ts';
+import { KnownShim } from './known-shim.ts';
 import type { Clock, Logger, ProcessTable, Shim, ShimListener, Store } from './ports.ts';
 import {
   type Fact,
@@ -41,7 +40,6 @@ const longestRetryMs = 2000;
 /** What goes on and on is in the log this often. */
 const sayAgainMs = 60_000;
 const neverSaid = { why: '', atMono: Number.NEGATIVE_INFINITY };
-const shimMeta = 'shim';
 /** Nobody listens there. Anything else (EMFILE, EAGAIN) says nothing of the shim. */
 const refusing: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOENT', 'ENOTDIR', 'ENOTSOCK']);
 /** One that has not greeted back by then stands still, for as long as it may. */
@@ -64,9 +62,7 @@ export class ShimLink implements Shim {
   #facts: Fact[] = [];
   #waiting: (() => void)[] = [];
   #hello: HelloResult | null = null;
-  /** The last that answered this daemon. */
-  #met: Identity | null = null;
-  #owesMet = false;
+  readonly known: KnownShim;
   #heardMono = 0;
   /** Since when one is looked for. */
   #soughtMono = 0;
@@ -77,6 +73,7 @@ export class ShimLink implements Shim {
   constructor(options: ShimLinkOptions) {
     this.#options = options;
     this.#token = shimToken(options.places.shimToken);
+    this.known = new KnownShim(options);
   }
 
   get connected(): boolean {
@@ -125,7 +122,7 @@ export class ShimLink implements Shim {
   acknowledge(upTo: number): void {
     if (this.#refused) return;
     this.#acknowledged = Math.max(this.#acknowledged, upTo);
-    if (this.#owesMet) this.#writeMet();
+    this.known.writeOwed();
     void this.call('ack', { upTo }).catch(() => {});
     failpointAfterTurn('facts.acknowledged');
   }
@@ -186,7 +183,7 @@ export class ShimLink implements Shim {
           this.#failed(`it did not take the daemon's greeting: ${wordsOf(error)}`, this.#afterRefusal(error));
           attempt.socket.destroy();
         }
-      } else if (this.#options.command !== null && refusing.has(attempt.error.code ?? '') && this.#isDead()) {
+      } else if (this.#options.command !== null && refusing.has(attempt.error.code ?? '') && this.known.isDead) {
         await this.#spawn(this.#options.command);
         continue;
       } else {
@@ -195,40 +192,6 @@ export class ShimLink implements Shim {
       }
       await this.#pause();
     }
-  }
-
-  /** The second sign besides a socket that refuses: the process last known as the shim is gone. */
-  #isDead(): boolean {
-    const known = this.#lastKnown();
-    return known === null || isGone(this.#options.processes, known);
-  }
-
-  /** For the next daemon. A disk that is full is no reason to be without a shim: then it is written later. */
-  #writeMet(): void {
-    const { store, processes, log } = this.#options;
-    try {
-      store.setMeta(shimMeta, JSON.stringify({ ...this.#met, bootId: processes.bootId }));
-      this.#owesMet = false;
-    } catch (error) {
-      if (!this.#owesMet) log.warn({ error: wordsOf(error) }, 'which shim it is cannot be written down yet');
-      this.#owesMet = true;
-    }
-  }
-
-  /** `null`: none in this boot. */
-  #lastKnown(): Identity | null {
-    if (this.#met !== null) return this.#met;
-    const { store, processes } = this.#options;
-    const text = store.meta(shimMeta);
-    if (text === null) return null;
-    const known = JSON.parse(text) as Identity & { bootId: string };
-    return known.bootId === processes.bootId ? known : null;
-  }
-
-  /** It is to end workers, or to end: as with them, one that was stopped by a signal hears of it once it goes on. */
-  wake(): void {
-    const known = this.#lastKnown();
-    if (known !== null) this.#options.processes.signal(known, 'SIGCONT');
   }
 
   async #greet(socket: Socket): Promise<void> {
@@ -257,14 +220,12 @@ export class ShimLink implements Shim {
     const hello: HelloResult = await ask('hello', { protocol: shimProtocolVersion, token: this.#token }).finally(
       cancel,
     );
-    const { pid, startTime } = hello;
-    if (pid !== this.#met?.pid || startTime !== this.#met.startTime) {
+    const { pid } = hello;
+    if (this.known.meet(hello)) {
       // Its numbers are above those of the one before, unless the clock went back and the disk was full, or the like.
       this.#lastSeq = 0;
       this.#acknowledged = 0;
     }
-    this.#met = { pid, startTime };
-    this.#writeMet();
     const { runs } = await ask('list', {});
     this.#peer = peer;
     this.#hello = hello;
@@ -322,7 +283,7 @@ export class ShimLink implements Shim {
   /** It answers, and will go on answering that: none is started beside it. */
   #afterRefusal(error: unknown): string | undefined {
     if (!(error instanceof WorkerdError) || error.code !== 'usage') return undefined;
-    const { pid } = this.#lastKnown() ?? {};
+    const { pid } = this.known.identity ?? {};
     return `End it, which no worker notices, and another is started: kill -9 ${pid ?? 'PID (workerctl doctor names it)'}`;
   }
 
