@@ -97,6 +97,7 @@ const facts = (over: Changes = {}): Facts => ({
   },
   processes: {
     daemon: processFacts(),
+    daemonSocket: null,
     shims: [processFacts({ pid: 60 })],
     runs: new Set(),
     threads: 100,
@@ -152,6 +153,13 @@ const cases: readonly (readonly [what: string, facts: Changes, lines: readonly R
     'a process without a socket',
     { reach: { kind: 'absent', stale: false } },
     [/^fail daemon: its process is there \(pid 50\).*kill 50/],
+  ],
+  [
+    'a daemon that was told to listen elsewhere',
+    { reach: { kind: 'absent', stale: false }, processes: { daemonSocket: '/run/other.sock' } },
+    [
+      /^fail daemon: the one of this home \(pid 50\) listens at \/run\/other.sock, not at .* --socket \/run\/other.sock/,
+    ],
   ],
   [
     'a daemon that hangs',

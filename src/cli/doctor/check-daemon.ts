@@ -55,6 +55,15 @@ export const checkDaemon = (facts: Facts): readonly Check[] => {
     case 'replaced':
       return [ok('daemon', 'is being replaced at this moment; ask again in a few seconds')];
     case 'absent':
+      if (daemon !== null && processes.daemonSocket !== null && processes.daemonSocket !== places.socket) {
+        return [
+          fail(
+            'daemon',
+            `the one of this home (pid ${daemon.pid}) listens at ${processes.daemonSocket}, not at ${places.socket}`,
+            `Ask it there: workerctl --home ${shellWord(places.home)} --socket ${shellWord(processes.daemonSocket)} doctor (or export WORKERD_SOCKET)`,
+          ),
+        ];
+      }
       if (daemon !== null) {
         const how = `its process is there (pid ${daemon.pid}), its socket ${places.socket} is not`;
         return [

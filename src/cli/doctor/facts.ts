@@ -108,6 +108,8 @@ export type Reach =
 export interface ProcessesFacts {
   /** Who holds the lock of the home: the daemon, whether it answers or not. */
   readonly daemon: ProcessFacts | null;
+  /** Where it was told to listen; `null`: where it does by default. */
+  readonly daemonSocket: string | null;
   readonly shims: readonly ProcessFacts[];
   /** Runs that a living process carries the mark of. */
   readonly runs: ReadonlySet<string>;

@@ -84,6 +84,16 @@ const factsOf = (pid: number): ProcessFacts | null => {
 
 const argvOf = (pid: number): readonly string[] => read(`/proc/${pid}/cmdline`).split('\0');
 
+/** Where a daemon was told to listen, by its arguments or its environment. */
+const socketOf = (pid: number): string | null => {
+  const argv = argvOf(pid);
+  const at = argv.indexOf('--socket');
+  const told = at === -1 ? argv.find((word) => word.startsWith('--socket='))?.slice('--socket='.length) : argv[at + 1];
+  const path = told ?? /(?:^|\0)WORKERD_SOCKET=([^\0]+)/.exec(read(`/proc/${pid}/environ`))?.[1];
+  // A relative one is relative to a directory that the daemon has left.
+  return path?.startsWith('/') ? path : null;
+};
+
 /** Who holds the exclusive lock of the home: `lock.db` is locked for as long as a daemon lives. */
 const holderOf = (lock: string): number | null => {
   let ino: number;
@@ -129,5 +139,6 @@ export const lookAtProcesses = (
     const facts = isShimOf(argvOf(pid), resolve(home)) ? factsOf(pid) : null;
     if (facts !== null) shims.push(facts);
   }
-  return { daemon, shims, runs, threads };
+  const daemonSocket = holder === null ? null : socketOf(holder);
+  return { daemon, daemonSocket, shims, runs, threads };
 };
