@@ -1,8 +1,9 @@
 /** The daemon's own log: JSON lines to stderr (or the file it is pointed at), pretty for people at a terminal. */
-import { constants, openSync, renameSync, statSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 import pino from 'pino';
 import pretty from 'pino-pretty';
-import type { Places } from '../shared/paths.ts';
+import { sinceBoot } from '../shared/since-boot.ts';
+import { LogPace } from './log-pace.ts';
 import type { Logger } from './ports.ts';
 
 export interface LogOptions {
@@ -22,7 +23,7 @@ const openLog = (file: string): number => {
  * What is lost meanwhile is counted, and said once it can be.
  */
 export class LineSink {
-  readonly #descriptor: number;
+  #descriptor: number;
   readonly #write: typeof writeSync;
   #lost = 0;
   /** The last line was written in part. */
@@ -50,6 +51,13 @@ export class LineSink {
     if (!this.#put(line)) this.#lost += 1;
   }
 
+  /** What comes from now on goes there. */
+  protected turnTo(descriptor: number): number {
+    const before = this.#descriptor;
+    this.#descriptor = descriptor;
+    return before;
+  }
+
   #put(text: string): boolean {
     const bytes = Buffer.from(text);
     let written = 0;
@@ -64,27 +72,59 @@ export class LineSink {
   }
 }
 
+export const maxLogBytes = 10 * 1024 * 1024;
+
+/** A file of its own, kept bounded: one that is full is kept beside it as `.1`, and the one before that goes. */
+export class FileSink extends LineSink {
+  readonly #file: string;
+  #bytes = 0;
+
+  constructor(file: string) {
+    const descriptor = openLog(file);
+    super(descriptor);
+    this.#file = file;
+    this.#bytes = fstatSync(descriptor).size;
+  }
+
+  override write(line: string): void {
+    if (this.#bytes > maxLogBytes) this.#rotate();
+    super.write(line);
+    this.#bytes += Buffer.byteLength(line);
+  }
+
+  #rotate(): void {
+    // Where it cannot be, it goes on as it is, and is tried again when as much has come again.
+    this.#bytes = 0;
+    try {
+      renameSync(this.#file, `${this.#file}.1`);
+      closeSync(this.turnTo(openLog(this.#file)));
+    } catch {
+      // No room for a new one, or somebody has taken it away.
+    }
+  }
+}
+
 export const createLog = ({ level, terminal, file }: LogOptions): Logger => {
+  const pace = new LogPace({ mono: sinceBoot, after: (ms, callback) => void setTimeout(callback, ms).unref() });
+  process.once('exit', () => pace.flush());
   const options: pino.LoggerOptions = {
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
+    hooks: {
+      logMethod(words, method) {
+        const [details, message] = words as [object, string];
+        const isAdmitted = pace.admit(message, (more) => method.apply(this, [{ more }, `${message}: so many more`]));
+        if (isAdmitted) method.apply(this, [details, message]);
+      },
+    },
   };
   // In this process and synchronously: a line that explains a crash must not be lost with it.
   const stream = terminal
     ? pretty({ destination: 2, sync: true, translateTime: 'SYS:HH:MM:ss.l' })
-    : new LineSink(file === null ? 2 : openLog(file));
+    : file === null
+      ? new LineSink(2)
+      : new FileSink(file);
   return pino(options, stream);
-};
-
-const maxLogBytes = 10 * 1024 * 1024;
-
-/** The daemon's own log, when detached: kept bounded by starting a new one and keeping the last. */
-export const rotateDaemonLog = (places: Places): void => {
-  try {
-    if (statSync(places.daemonLog).size > maxLogBytes) renameSync(places.daemonLog, `${places.daemonLog}.1`);
-  } catch {
-    // Not there yet.
-  }
 };

@@ -26,7 +26,7 @@ import {
   wholeNumber,
 } from './flags.ts';
 import { acquireLock, type Lock, prepareHome } from './instance.ts';
-import { createLog, rotateDaemonLog } from './log.ts';
+import { createLog } from './log.ts';
 import { replacedBy } from './replacement.ts';
 import { checkMyself } from './self-check.ts';
 import { connectServiceManager } from './service-manager.ts';
@@ -222,7 +222,6 @@ const live = async (
   lock: NonNullable<ReturnType<typeof acquireLock>>,
 ): Promise<number> => {
   const background = flags.background === true;
-  if (background) rotateDaemonLog(places);
   const terminal = !background && process.stderr.isTTY;
   const wished = flags.logLevel ?? process.env['WORKERD_LOG'] ?? '';
   const level = isLogLevel(wished) ? wished : 'info';

@@ -35,8 +35,6 @@ const lastWordsMs = 500;
 /** So long a refused client may take to read why; more than so many at once are refused without words. */
 const refusalMs = 1000;
 const maxRefusals = 64;
-/** Of each class of events that a client can bring about at will. */
-const maxLoggedPerSecond = 10;
 
 interface SocketFile {
   readonly dev: number;
@@ -59,9 +57,8 @@ export class Listener {
   #watcher: FSWatcher | null = null;
   #closed = false;
   #next = 1;
-  readonly #budget = new Budget({ onCut: (why) => this.#limitReached('cut off a connection', { why }) });
+  readonly #budget = new Budget({ onCut: (why) => this.#options.log.warn({ why }, 'cut off a connection') });
   readonly #refused = new Set<Socket>();
-  readonly #logged = new Map<string, number>();
   #rebinding = false;
   #saidMissing = false;
 
@@ -187,23 +184,9 @@ export class Listener {
     }
   }
 
-  /** A client that comes again and again must not fill the disk: beyond so many a second they are counted. */
-  #limitReached(message: string, details: object): void {
-    const { log } = this.#options;
-    const said = (this.#logged.get(message) ?? 0) + 1;
-    this.#logged.set(message, said);
-    if (said <= maxLoggedPerSecond) log.warn(details, message);
-    if (said > 1) return;
-    setTimeout(() => {
-      const count = this.#logged.get(message) ?? 0;
-      this.#logged.delete(message);
-      if (count > maxLoggedPerSecond) log.warn({ count: count - maxLoggedPerSecond }, `${message}: so many more`);
-    }, 1000).unref();
-  }
-
   /** In words, to a client that has time to read them; what it sends is read and not looked at. */
   #refuse(socket: Socket, { log, message, data }: Refusal): void {
-    this.#limitReached(log, data);
+    this.#options.log.warn(data, log);
     socket.on('error', () => {});
     if (this.#closed || this.#refused.size >= maxRefusals || this.#options.room.isGone(socket)) {
       socket.destroy();
