@@ -9,18 +9,25 @@ const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h:
 /** What a timer and the protocol can carry: 24 days. */
 const maxDurationMs = 2 ** 31 - 1;
 
-/** `500ms`, `10s`, `1.5s`, `1h30m`, and a bare `0`. */
-export const parseDuration = (text: string, flag: string): number => {
+/** `500ms`, `10s`, `1.5s`, `1h30m`, and a bare `0`; `null`: it is none of these. */
+const durationOf = (text: string): number | null => {
   if (text === '0') return 0;
-  if (!/^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$/.test(text)) {
-    const bare = /^\d+(?:\.\d+)?$/.test(text) ? `; did you mean ${text}s?` : '';
-    throw usage(`${flag}: ${quoted(text)} is not a duration such as 500ms, 10s, 5m or 2h${bare}`);
-  }
+  if (!/^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$/.test(text)) return null;
   let ms = 0;
   for (const [, amount, unit = ''] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g))
     ms += Number(amount) * (unitMs[unit] ?? 0);
-  if (ms > maxDurationMs) throw usage(`${flag}: ${quoted(text)} is too long; at most 24 days can be given`);
   return Math.round(ms);
+};
+
+const withUnit = (text: string): string => (/^\d+(?:\.\d+)?$/.test(text) ? `; did you mean ${text}s?` : '');
+
+export const parseDuration = (text: string, flag: string): number => {
+  const ms = durationOf(text);
+  if (ms === null) {
+    throw usage(`${flag}: ${quoted(text)} is not a duration such as 500ms, 10s, 5m or 2h${withUnit(text)}`);
+  }
+  if (ms > maxDurationMs) throw usage(`${flag}: ${quoted(text)} is too long; at most 24 days can be given`);
+  return ms;
 };
 
 const unitBytes: Readonly<Record<string, number>> = {
@@ -91,13 +98,11 @@ export const parseTime = (text: string, flag: string, now: number): number => {
     const at = Date.parse(text.replace(' ', 'T'));
     if (!Number.isNaN(at)) return at;
   }
-  if (/^\d{4}-/.test(text)) {
-    throw usage(`${flag}: ${quoted(text)} is not a time such as 2026-01-02T03:04:05Z`);
-  }
-  if (!/^\d/.test(text)) {
-    throw usage(`${flag}: ${quoted(text)} is neither a duration such as 5m nor a time such as 2026-01-02T03:04:05Z`);
-  }
-  return now - parseDuration(text, flag);
+  const ago = durationOf(text);
+  if (ago !== null) return now - ago;
+  throw usage(
+    `${flag}: ${quoted(text)} is neither a duration such as 5m nor a time such as 2026-01-02T03:04:05Z${withUnit(text)}`,
+  );
 };
 
 /** JSON where it parses, else the text itself. */

@@ -59,7 +59,9 @@ test('signals, in any form', () => {
 test('times: that long ago, or RFC 3339', () => {
   expect(parseTime('5m', '--since', 1_000_000)).toBe(700_000);
   expect(parseTime('1970-01-01T01:00:01+01:00', '--since', 0)).toBe(1000);
-  expect(() => parseTime('2026-13-01T00:00:00Z', '--since', 0)).toThrow('is not a time');
+  expect(parseTime('40d', '--since', 40 * 86_400_000)).toBe(0);
+  expect(() => parseTime('2026-13-01T00:00:00Z', '--since', 0)).toThrow('nor a time');
+  expect(() => parseTime('5', '--since', 0)).toThrow('did you mean 5s?');
   expect(() => parseTime('yesterday', '--since', 0)).toThrow(
     '--since: "yesterday" is neither a duration such as 5m nor a time such as 2026-01-02T03:04:05Z',
   );
