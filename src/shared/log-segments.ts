@@ -21,16 +21,26 @@ export interface OpenSegment {
 /** Opens the segment that holds `offset`, or else the first one after it; `null` where there is none. */
 export const segmentAt = (directory: string, generation: number, offset: number): OpenSegment | null =>
   atOneMoment(directory, generation, (segments) => {
-    for (let index = segments.length - 1; index >= 0; index -= 1) {
-      const open = openPlaced(segments, index);
-      if (open === null || open.base <= offset || index === 0) return open;
-      closeSegment(open);
+    let best: OpenSegment | null = null;
+    let low = 0;
+    let high = segments.length - 1;
+    // The newest first: it is asked for most.
+    for (let probe = high; low <= high; probe = (low + high) >> 1) {
+      const open = openPlaced(segments, probe);
+      const isOurs = open !== null && (open.base <= offset || probe === 0);
+      const other = isOurs ? best : open;
+      if (other !== null) closeSegment(other);
+      if (isOurs) {
+        best = open;
+        low = probe + 1;
+      } else high = open === null ? -1 : probe - 1;
     }
-    return null;
+    return best;
   });
 
 /** The segment that follows `previous` in the run's output. */
 export const segmentAfter = (directory: string, previous: OpenSegment): OpenSegment | null =>
+  nextInNumber(directory, previous) ??
   atOneMoment(directory, previous.segment.generation, (segments) => {
     const own = segments.findLastIndex(({ logPath }) => inodeOf(logPath) === previous.ino);
     if (own !== -1) return own + 1 < segments.length ? openPlaced(segments, own + 1) : null;
@@ -47,6 +57,19 @@ export const segmentAfter = (directory: string, previous: OpenSegment): OpenSegm
     }
     return first;
   });
+
+/** The usual case of many segments: nobody touched them, and there is no need to look at all. `null`: look. */
+const nextInNumber = (directory: string, { segment, ino }: OpenSegment): OpenSegment | null => {
+  const { generation, number } = segment;
+  if (number === null) return null;
+  const next = { generation, number: number + 1, ...segmentPaths(directory, generation, number + 1) };
+  const open = openFiles(next);
+  if (open === null) return null;
+  const base = open.idx === null ? null : statedBase(open.idx);
+  if (base !== null && inodeOf(segment.logPath) === ino) return { ...open, base };
+  closeFiles(open);
+  return null;
+};
 
 /** Its name belongs to another file now, it has another index, or it was a finished segment all along. */
 export const hasMoved = ({ segment, ino, idxIno }: OpenSegment): boolean =>

@@ -1,6 +1,6 @@
 /** `workerctl logs`: what workers wrote, read from their files at disk speed. */
 import { WorkerdError } from '../../shared/errors.ts';
-import type { LogStream } from '../../shared/log-file.ts';
+import { type LogStream, listSegments } from '../../shared/log-file.ts';
 import { type LogBlock, readChunks } from '../../shared/log-reader.ts';
 import type { WorkerView } from '../../shared/worker.ts';
 import type { Args } from '../args.ts';
@@ -109,8 +109,12 @@ const showLogs = async (context: Context, args: Args): Promise<number> => {
     const { followLogs } = await import('../follow-logs.ts');
     return followLogs(context, sources, query, printer);
   }
-  for (const { name, generation } of sources) {
-    if (generation === 0 && !context.json) context.note(`${name} has not run yet`);
+  for (const { name, directory, generation } of sources) {
+    if (generation === 0) {
+      if (!context.json) context.note(`${name} has not run yet`);
+    } else if (isGone(name, directory, generation)) {
+      context.note(`nothing is left of the log of ${name}'s run ${generation}: it was rotated away or deleted`);
+    }
   }
   const first = sources.length === 1 ? sources[0] : undefined;
   if (first !== undefined && query.format === 'raw' && query.count === Infinity && query.grep === null) {
@@ -124,6 +128,15 @@ const showLogs = async (context: Context, args: Args): Promise<number> => {
     printer.flush();
   }
   return 0;
+};
+
+/** Every run has a log, be it empty. */
+const isGone = (name: string, directory: string, generation: number): boolean => {
+  try {
+    return listSegments(directory, generation).length === 0;
+  } catch (error) {
+    throw explainDenied(error, name);
+  }
 };
 
 const sourceOf = async (context: Context, view: WorkerView, query: LogQuery): Promise<Source> => {

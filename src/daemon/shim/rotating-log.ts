@@ -249,7 +249,7 @@ export class RotatingLog {
         addition = indexLine(now, '@', offset - logBytes) + (logBytes > 0 ? indexLine(now, 'o', logBytes) : '');
       } else if (offset > end.offset) addition = indexLine(now, 'o', offset - end.offset);
       // Anew where it says less than it did, or something else: who reads it must not go on in its middle.
-      if (!fits || end.idxBytes < this.#idxBytes) {
+      if ((!fits && fstatSync(idx).size > 0) || end.idxBytes < this.#idxBytes) {
         const kept = fits ? readBytes(idx, 0, end.idxBytes).toString('latin1') : '';
         const anew = replaceOwn(this.#idxPath, kept + addition);
         closeSync(idx);
