@@ -200,8 +200,8 @@ export const createHandlers = (options: HandlersOptions): Handlers => {
       await registry.committed();
       const worker = known(name);
       const page = logs.read(worker, params);
-      const { entries, position } = page;
-      const result = { entries, cursor: formatPosition(position) };
+      const { position, ...found } = page;
+      const result = { ...found, cursor: formatPosition(position) };
       if (!params.follow) return result;
       // This run alone, and it is over: what is left is had from the cursor.
       const only = params.generation !== undefined;

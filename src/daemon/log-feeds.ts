@@ -226,11 +226,11 @@ export class LogFeeds {
 
   /** `true`: read to the end of what was there, or to `end`. */
   async #read(feed: Feed, end: number): Promise<boolean> {
-    const { directoryOf, streams, log } = this.#options;
+    const { directoryOf, streams, log, from } = this.#options;
     try {
       if (feed.follower === null) {
         keptOpen += 1;
-        const options = { from: feed.offset, streams, readSize: turnLength };
+        const options = { from: feed.offset, streams, readSize: turnLength, gaps: from !== null };
         feed.follower = new RunFollower(directoryOf(feed.name), feed.position.generation, options);
       }
       feed.lines ??= this.#lines(feed, feed.follower);
@@ -286,7 +286,13 @@ export class LogFeeds {
     const { from, eventCursor, since = -Infinity } = this.#options;
     if (line.at < since) return 0;
     const cursor = from === null ? eventCursor() : formatPosition(positionAfter(line, feed.assembler));
-    const { stream, generation, partial } = line;
+    const { stream, generation, partial, lost } = line;
+    if (lost !== undefined) {
+      const about = `"at":"${this.#time(line.at)}","type":"gap","name":"${feed.name}","generation":${generation}`;
+      const gap = `"cursor":"${cursor}",${about},"dropped":0,"snapshots":0,"lostBytes":${lost.bytes}}}`;
+      this.#options.line(gap);
+      return gap.length;
+    }
     // By hand: it is done for every line of every worker that anybody follows.
     const encoded =
       `"cursor":"${cursor}","at":"${this.#time(line.at)}","type":"log","name":"${feed.name}","generation":${generation},` +

@@ -69,7 +69,7 @@ export const readPage = (
   for (const chunk of readChunks(
     directory,
     generation,
-    inWholeLines(directory, generation, { ...options, from: end }),
+    inWholeLines(directory, generation, { ...options, from: end, gaps: true }),
   )) {
     const part = partAfter(from, chunk);
     end = Math.max(end, chunk.offset + chunk.bytes.length);

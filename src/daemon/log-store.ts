@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { WorkerdError } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
 import { listSegments } from '../shared/log-file.ts';
-import type { LogLine } from '../shared/log-lines.ts';
+import type { LogLine, Lost } from '../shared/log-lines.ts';
 import { type LogPosition, parsePosition, startOf } from '../shared/log-position.ts';
 import { type Places, workerLogDirectory } from '../shared/paths.ts';
 import type { LogFile, LogsResult, Params } from '../shared/protocol.ts';
-import type { LogEntry } from '../shared/worker.ts';
+import type { LogEntry, LogGap } from '../shared/worker.ts';
 import type { WorkerRecord } from './core/model.ts';
 import { isOver } from './core/view.ts';
 import { readPage, tailPosition } from './log-pages.ts';
@@ -21,7 +21,7 @@ const defaultTail = 100;
 /** Bytes of entries in one answer; what is newer is asked for next, from the cursor. */
 const maxPageBytes = limits.maxFrameBytes / 2;
 
-export interface LogAnswer extends Pick<LogsResult, 'entries'> {
+export interface LogAnswer extends Pick<LogsResult, 'entries' | 'gaps'> {
   /** Where they end. */
   readonly position: LogPosition;
 }
@@ -72,16 +72,19 @@ export class LogStore {
     }
     let from = cursor ?? tailPosition(directory, only ?? 0, params.tail ?? defaultTail, options);
     const entries: LogEntry[] = [];
+    const gaps: LogGap[] = [];
     let maxBytes = maxPageBytes;
     for (;;) {
       const newest = from.generation >= worker.generation;
       const over = !newest || isOver(worker);
       const page = readPage(directory, from, { ...options, follow: options.follow && !over, maxBytes });
       for (const line of page.lines) {
-        entries.push(entryOf(name, line));
+        if (line.lost === undefined) entries.push(entryOf(name, line));
+        else gaps.push(gapOf(line, line.lost, entries.length));
         maxBytes -= line.line.length * 2 + 200;
       }
-      if (newest || only !== null || !page.atEnd) return { entries, position: page.position };
+      if (newest || only !== null || !page.atEnd)
+        return { entries, position: page.position, ...(gaps.length === 0 ? {} : { gaps }) };
       from = startOf(from.generation + 1);
     }
   }
@@ -133,6 +136,13 @@ const entryOf = (name: string, { at, stream, line, partial, generation }: LogLin
   stream,
   line: line.toString('utf8'),
   partial,
+});
+
+const gapOf = ({ at, generation }: LogLine, { bytes }: Lost, before: number): LogGap => ({
+  generation,
+  at: new Date(at).toISOString(),
+  bytes,
+  before,
 });
 
 const positionOf = (cursor: string): LogPosition => {

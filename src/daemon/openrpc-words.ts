@@ -265,7 +265,7 @@ export const methodWords: { readonly [M in MethodName]: MethodWords<M> } = {
   },
   logs: {
     description:
-      'Without `cursor` from the end, with it from there on; a page stays below 1 MiB. With `follow` the lines written after it come as `log` events whose `cursor` is one of this method, and the `phase`, `removed` and `gap` events of the worker between them.',
+      'Without `cursor` from the end, with it from there on; a page stays below 1 MiB. With `follow` the lines written after it come as `log` events whose `cursor` is one of this method, and the `phase`, `removed` and `gap` events of the worker between them: a `gap` with `lostBytes` stands where bytes of the log are missing.',
     params: {
       name,
       generation: 'Of which run; the newest where it is missing.',

@@ -22,7 +22,7 @@ import { KnownWorkers } from './known-workers.ts';
 import { checkSocketPath, resolvePlaces } from './paths.ts';
 import type { MethodName, ParamsInput, Result, WorkerEvent } from './protocol.ts';
 import { checkLength } from './request-length.ts';
-import type { LogEntry } from './worker.ts';
+import type { LogEntry, LogGap } from './worker.ts';
 
 export { type UnreachableReason, unreachable } from './connection.ts';
 export type { MethodName, ParamsInput, Result, WorkerEvent } from './protocol.ts';
@@ -62,6 +62,11 @@ export type CallArguments<M extends MethodName> =
 
 /** As the params of `logs`; `follow` goes on with what is written from now on, through restarts. */
 export type LogsOptions = ParamsInput<'logs'>;
+
+export interface LogsCallOptions extends CallOptions {
+  /** Bytes of the log are missing between the line given before and the one that comes next. */
+  readonly onGap?: (gap: Omit<LogGap, 'before'>) => void;
+}
 
 /** How a client comes by its connection, and who hears that it has none. */
 export interface Dial extends Greeting {
@@ -196,7 +201,7 @@ export class Client {
    * with what is written from then on, through restarts, until the worker is removed; with a `generation`, until that
    * run is over.
    */
-  async *logs(options: LogsOptions, { signal }: CallOptions = {}): AsyncGenerator<LogEntry, void, void> {
+  async *logs(options: LogsOptions, { signal, onGap }: LogsCallOptions = {}): AsyncGenerator<LogEntry, void, void> {
     const { name, generation, streams, follow = false } = options;
     // One that floods would never let us come to an end.
     const until = options.until ?? (follow ? undefined : new Date().toISOString());
@@ -207,15 +212,22 @@ export class Client {
         throw error;
       });
       if (feed === null) return;
-      const { entries, cursor, subscription } = feed.answer;
+      const { entries, cursor, subscription, gaps = [] } = feed.answer;
       params = { name, generation, streams, until, follow, cursor };
       try {
-        yield* entries;
+        for (let index = 0; index <= entries.length; index += 1) {
+          for (const { before, ...gap } of gaps) if (before === index) onGap?.(gap);
+          const entry = entries[index];
+          if (entry !== undefined) yield entry;
+        }
         for await (const event of feed.events) {
           if (event.type === 'log') {
             params = { ...params, cursor: event.cursor };
             const { at, stream, line, partial } = event;
             yield { name, generation: event.generation, at, stream, line, partial };
+          } else if (event.type === 'gap' && event.lostBytes !== undefined) {
+            params = { ...params, cursor: event.cursor };
+            onGap?.({ generation: event.generation, at: event.at, bytes: event.lostBytes });
           } else if (event.type === 'removed') return;
           else if (event.type === 'phase' && generation !== undefined && isPast(event.worker, generation)) return;
         }

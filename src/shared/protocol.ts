@@ -8,7 +8,7 @@ import { constants } from 'node:os';
 import { z } from 'zod';
 import type { DaemonInfo } from './daemon-info.ts';
 import { limits } from './limits.ts';
-import type { Json, JsonObject, LogEntry, RunView, WorkerView } from './worker.ts';
+import type { Json, JsonObject, LogEntry, LogGap, RunView, WorkerView } from './worker.ts';
 import { namePattern } from './worker.ts';
 
 export const protocolVersion = 1;
@@ -148,6 +148,8 @@ export interface LogsResult {
   readonly cursor: string;
   /** With `follow`: what comes after them comes as `event` notifications of this. */
   readonly subscription?: string;
+  /** Only where there are any. */
+  readonly gaps?: readonly LogGap[];
 }
 
 /** Names what a result is, for the compiler alone. */
@@ -387,5 +389,11 @@ export type WorkerEvent = EventBase &
     /** `at`, `name` and `generation` are the line's. */
     | { readonly type: 'log'; readonly stream: 'stdout' | 'stderr'; readonly line: string; readonly partial: boolean }
     /** So many events are not told; so many snapshots follow, of all that there is. */
-    | { readonly type: 'gap'; readonly dropped: number; readonly snapshots: number }
+    | {
+        readonly type: 'gap';
+        readonly dropped: number;
+        readonly snapshots: number;
+        /** Of what `logs` follows: no events are missing, but so many bytes of the log. */
+        readonly lostBytes?: number;
+      }
   );

@@ -4,6 +4,7 @@ export {
   Client,
   type ConnectOptions,
   connect,
+  type LogsCallOptions,
   type LogsOptions,
   type WatchOptions,
 } from './client.ts';

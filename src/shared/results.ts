@@ -144,6 +144,9 @@ const build = () => {
       ofType('gap', {
         dropped: count.meta(says('How many events, as far as that is known.')),
         snapshots: count.meta(says('How many snapshots follow: of all workers that there are.')),
+        lostBytes: count
+          .exactOptional()
+          .meta(says('Of what `logs` follows: no event is missing, but so many bytes of the log.')),
       }),
     ])
     .meta(says('The params of the notification `event`.'));
@@ -186,6 +189,21 @@ const build = () => {
           ),
         ),
       subscription: z.string().exactOptional().meta(says('With `follow`.')),
+      gaps: z
+        .array(
+          z.strictObject({
+            generation: count,
+            at: time,
+            bytes: count,
+            before: count.meta(says('They are missing before the entry of this number, from 0.')),
+          }),
+        )
+        .exactOptional()
+        .meta(
+          says(
+            'Bytes that could not be written, or were rotated away before they were read. Only where there are any.',
+          ),
+        ),
     }),
     'logs.locate': z.strictObject({ files: z.array(z.strictObject({ generation: count, path: z.string() })) }),
     wait: workerResult,

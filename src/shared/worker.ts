@@ -129,6 +129,15 @@ export interface LogEntry {
   readonly partial: boolean;
 }
 
+/** Bytes that a run wrote and that are not in its log. */
+export interface LogGap {
+  readonly generation: number;
+  readonly at: string;
+  readonly bytes: number;
+  /** They are missing before the entry of this number, from 0. */
+  readonly before: number;
+}
+
 export const maxNameLength = 64;
 /** `[A-Za-z0-9][A-Za-z0-9._-]{0,63}` */
 export const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;

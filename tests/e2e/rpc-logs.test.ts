@@ -1,4 +1,6 @@
 /** RPC `logs`: pages, cursors, following through restarts and crashes; `log` events of `watch` before the end they belong to. */
+import { appendFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Client, LogEntry, WorkerEvent } from '../../src/shared/client.ts';
 import { eventually } from '../helpers/eventually.ts';
@@ -94,6 +96,45 @@ describe('logs', () => {
     const rest = await client.call('logs', { name: 'w', cursor });
     expect(lines(rest.entries)).toEqual(['out one two', 'out three']);
   });
+});
+
+test('bytes that are missing are told beside the lines: in the answer, as an event, to whoever iterates', async () => {
+  await using box = new Sandbox();
+  await box.startDaemon();
+  const client = await box.client();
+  await start(client, 'w', 'echo one; read go; echo two; read end', { stdin: true });
+  await eventually(async () => (await client.call('logs', { name: 'w' })).entries.length === 1);
+  expect(await client.call('logs', { name: 'w' })).not.toHaveProperty('gaps');
+  const heard: unknown[] = [];
+  const iterate = async () => {
+    const onGap = ({ bytes }: { readonly bytes: number }) => heard.push(bytes);
+    for await (const { line } of client.logs({ name: 'w', follow: true }, { onGap })) heard.push(line);
+  };
+  const done = iterate();
+  await eventually(() => heard.length === 1);
+  appendFileSync(join(box.home, 'logs', 'w', '1.idx'), `${Date.now()} ! 4711\n`);
+  await client.call('send', { name: 'w', text: 'go' });
+  await eventually(() => heard.length === 3);
+  const gap = { generation: 1, at: expect.stringMatching(/Z$/), bytes: 4711, before: 1 };
+  expect(await client.call('logs', { name: 'w' })).toMatchObject({
+    entries: [{ line: 'one' }, { line: 'two' }],
+    gaps: [gap],
+  });
+  await client.call('remove', { name: 'w', force: true });
+  await done;
+  expect(heard).toEqual(['one', 4711, 'two']);
+});
+
+test('a log whose index somebody deleted hangs nobody', async () => {
+  await using box = new Sandbox();
+  await box.startDaemon();
+  const client = await box.client();
+  await start(client, 'w', 'seq -f "line %.0f" 1 2000', { log: { maxBytes: 4096, files: 50 } });
+  await client.call('wait', { name: 'w', for: 'exit' });
+  for (const number of [2, 3, 5]) rmSync(join(box.home, 'logs', 'w', `1.${number}.idx`));
+  const { entries } = await client.call('logs', { name: 'w', tail: 5000 });
+  expect(lines(entries)).toEqual(numbered(2000));
+  expect((await box.workerctl(['logs', 'w', '-n', 'all'])).stdout).toBe(`${numbered(2000).join('\n')}\n`);
 });
 
 describe('logs that follow', () => {
