@@ -131,7 +131,7 @@ test('a log whose index somebody deleted hangs nobody', async () => {
   const client = await box.client();
   await start(client, 'w', 'seq -f "line %.0f" 1 2000', { log: { maxBytes: 4096, files: 50 } });
   await client.call('wait', { name: 'w', for: 'exit' });
-  for (const number of [2, 3, 5]) rmSync(join(box.home, 'logs', 'w', `1.${number}.idx`));
+  for (const number of [2, 3]) rmSync(join(box.home, 'logs', 'w', `1.${number}.idx`));
   const { entries } = await client.call('logs', { name: 'w', tail: 5000 });
   expect(lines(entries)).toEqual(numbered(2000));
   expect((await box.workerctl(['logs', 'w', '-n', 'all'])).stdout).toBe(`${numbered(2000).join('\n')}\n`);
