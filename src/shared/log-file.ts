@@ -61,9 +61,10 @@ export const listGenerations = (directory: string): readonly number[] => [
   ...new Set(listSegments(directory).map((segment) => segment.generation)),
 ];
 
+/** Of regular files: whoever opened a FIFO that somebody put there would wait for its writer. */
 const namesIn = (directory: string): readonly string[] => {
   try {
-    return readdirSync(directory);
+    return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => (entry.isFile() ? [entry.name] : []));
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR')) return [];
     throw error;

@@ -2,7 +2,7 @@
  * The segments of a run's log, opened for reading while their writer rotates, drops and replaces them. Their order is
  * that of their numbers, and each has its place in the run's output also where somebody took its index away.
  */
-import { closeSync, existsSync, fstatSync, openSync, statSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { hasCode, listSegments, type Segment, segmentPaths, statedBase } from './log-file.ts';
 
@@ -156,13 +156,18 @@ const indexLeftBehind = ({ logPath, idxPath, generation, number }: Segment): num
   return openIfThere(idxPath);
 };
 
+/** Never waits, whatever somebody put under the name; only what is a file is there. */
 const openIfThere = (path: string): number | null => {
+  let descriptor: number;
   try {
-    return openSync(path, 'r');
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return null;
+    if (hasCode(error, 'ENOENT', 'ELOOP', 'ENXIO')) return null;
     throw error;
   }
+  if (fstatSync(descriptor).isFile()) return descriptor;
+  closeSync(descriptor);
+  return null;
 };
 
 const closeFiles = ({ log, idx }: Pick<Files, 'log' | 'idx'>): void => {

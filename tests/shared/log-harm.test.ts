@@ -2,7 +2,18 @@
  * The log's writer beside its readers, whatever happens between: rotation, segments dropped while they are read, and
  * somebody who takes files away or cuts them. Each byte comes once and in order, or it is said that it is missing.
  */
-import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -223,6 +234,24 @@ describe('an index that is gone', () => {
       }
     }
   });
+});
+
+test.each(['fifo', 'directory', 'link'])('a %s under the name of a segment or an index is none', (what) => {
+  const plant = (path: string) => {
+    if (what === 'fifo') execFileSync('mkfifo', [path]);
+    else if (what === 'directory') mkdirSync(path);
+    else symlinkSync('/dev/zero', path);
+  };
+  const all = filled(150, 600);
+  for (const name of ['1.99.log', '1.0.log', '2.log']) plant(join(directory, name));
+  rmSync(join(directory, '1.2.idx'));
+  plant(join(directory, '1.2.idx'));
+  expect(bytesOf()).toBe(all);
+  expect(tailLines(directory, 1, { generation: 1 }).lines[0]).toMatchObject({ line: Buffer.from('line 149') });
+  const next = writer({ generation: 3 });
+  next.write('o', Buffer.from('more'));
+  next.close();
+  expect(tailLines(directory, 1).lines[0]).toMatchObject({ line: Buffer.from('more') });
 });
 
 describe('between the two renames of a rotation', () => {

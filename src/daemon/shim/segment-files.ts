@@ -25,7 +25,7 @@ export const healHalfRotation = (directory: string, generation: number): void =>
 export const endOfEarlier = (directory: string, generation: number): number => {
   const newest = listSegments(directory, generation).findLast((segment) => segment.number !== null);
   if (newest === undefined || !exists(newest.idxPath)) return 0;
-  const idx = openSync(newest.idxPath, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const idx = openSync(newest.idxPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     return indexEnd(idx).offset;
   } finally {
