@@ -113,7 +113,7 @@ const showLogs = async (context: Context, args: Args): Promise<number> => {
     if (generation === 0) {
       if (!context.json) context.note(`${name} has not run yet`);
     } else if (isGone(name, directory, generation)) {
-      context.note(`nothing is left of the log of ${name}'s run ${generation}: it was rotated away or deleted`);
+      context.note(`${name}'s run ${generation} has no log: it did not start, or its log was rotated away or deleted`);
     }
   }
   const first = sources.length === 1 ? sources[0] : undefined;
@@ -130,7 +130,7 @@ const showLogs = async (context: Context, args: Args): Promise<number> => {
   return 0;
 };
 
-/** Every run has a log, be it empty. */
+/** Every run that started has a log, be it empty. */
 const isGone = (name: string, directory: string, generation: number): boolean => {
   try {
     return listSegments(directory, generation).length === 0;
