@@ -27,43 +27,59 @@ const cpuOf = (pid: number): number => {
   return Number(fields[11]) + Number(fields[12]);
 };
 
-test('W19: of one worker, in every way, again and again', async () => {
+const newest = (lines: readonly string[]) =>
+  Number(/^line (\d+)$/.exec(lines.findLast((line) => /^line \d+$/.test(line)) ?? '')?.[1] ?? 0);
+const numbersIn = (lines: readonly string[]) =>
+  lines.flatMap((line) => /^line (\d+)$/.exec(line)?.[1] ?? []).map(Number);
+
+test('W19: in every way, a worker each; who follows has nothing twice, and all that comes after', async () => {
   await using box = new Sandbox();
   const daemon = await box.startDaemon();
   const client = await box.client();
-  const directory = join(box.home, 'logs', 'w');
-  await client.call('start', { name: 'w', spec: ticker });
-  await client.call('start', { name: 'other', spec: ticker });
-  const following = box.spawn('workerctl', ['logs', '-f', 'w', '-n', '1'], { withinMs: 110_000 });
-  const byRpc: string[] = [];
-  const reading = (async () => {
-    for await (const { line } of client.logs({ name: 'w', tail: 1, follow: true })) byRpc.push(line);
-  })();
-  const newest = (lines: readonly string[]) =>
-    Number(/^line (\d+)$/.exec(lines.findLast((line) => /^line \d+$/.test(line)) ?? '')?.[1] ?? 0);
-  const seen = () => following.stdout().split('\n').slice(0, -1);
-  for (const [what, harm] of Object.entries(harms)) {
-    await eventually(() => newest(seen()) > 0 && newest(byRpc) > 0);
-    const before = Math.max(newest(seen()), newest(byRpc));
-    harm(directory);
-    const on = () => newest(seen()) > before + 1500 && newest(byRpc) > before + 1500;
-    await eventually(on, { withinMs: 20_000, what: `${what}: it goes on` });
-    expect(readdirSync(directory), what).toEqual(expect.arrayContaining(['1.idx', '1.log']));
-    // Where it is now is where whoever comes now finds it.
-    const { entries } = await client.call('logs', { name: 'w', tail: 50 });
-    expect(newest(entries.map(({ line }) => line)), what).toBeGreaterThan(before);
-    rmSync(`${directory}-mine`, { recursive: true, force: true });
-  }
-  expect(await box.status('w')).toMatchObject({ phase: 'running', generation: 1 });
-  await client.call('stop', { name: 'w' });
-  await client.call('stop', { name: 'other' });
-  await client.call('remove', { name: 'w' });
+  const harmed = Object.entries(harms).map(([what, harm], index) => ({ what, harm, name: `w${index}` }));
+  for (const { name } of [...harmed, { name: 'other' }]) await client.call('start', { name, spec: ticker });
+  const following = box.spawn('workerctl', ['logs', '-f', '-n', '1', 'w*'], { withinMs: 110_000 });
+  const seen = (name: string) =>
+    following
+      .stdout()
+      .split('\n')
+      .slice(0, -1)
+      .flatMap((line) => (line.startsWith(`${name} | `) ? [line.slice(name.length + 3)] : []));
+  const reached: string[][] = [];
+  await Promise.all(
+    harmed.map(async ({ what, harm, name }) => {
+      const directory = join(box.home, 'logs', name);
+      const byRpc: string[] = [];
+      const reading = (async () => {
+        for await (const { line } of client.logs({ name, tail: 1, follow: true })) byRpc.push(line);
+      })();
+      await eventually(() => newest(seen(name)) > 0 && newest(byRpc) > 0, { withinMs: 20_000 });
+      const before = Math.max(newest(seen(name)), newest(byRpc));
+      harm(directory);
+      // The writer looks once a second; until then it may write to what was taken away.
+      const isBack = async () => {
+        const { entries } = await client.call('logs', { name, tail: 50 });
+        const names = readdirSync(directory);
+        return newest(entries.map(({ line }) => line)) > before && names.includes('1.idx') && names.includes('1.log');
+      };
+      await eventually(isBack, { withinMs: 20_000, what: `${what}: it is logged again in place` });
+      const there = Math.max(newest(seen(name)), newest(byRpc), before) + 1000;
+      await eventually(() => newest(seen(name)) > there && newest(byRpc) > there, {
+        withinMs: 20_000,
+        what: `${what}: those who follow go on`,
+      });
+      expect(await box.status(name)).toMatchObject({ phase: 'running', generation: 1 });
+      await client.call('remove', { name, force: true });
+      await reading;
+      reached.push(byRpc);
+    }),
+  );
   expect((await following.finished).code).toBe(0);
-  await reading;
-  for (const lines of [seen(), byRpc]) {
-    const numbers = lines.flatMap((line) => /^line (\d+)$/.exec(line)?.[1] ?? []).map(Number);
+  for (const lines of [...reached, ...harmed.map(({ name }) => seen(name))]) {
+    const numbers = numbersIn(lines);
     expect(numbers.every((number, index) => index === 0 || number > (numbers[index - 1] ?? 0))).toBe(true);
   }
+  await client.call('stop', { name: 'other' });
   const { stdout } = await box.workerctl(['logs', 'other', '-n', 'all', '--raw']);
   const others = stdout.split('\n').slice(0, -1);
   expect(others).toEqual(others.map((_, index) => `line ${index + 1}`));
