@@ -1,7 +1,15 @@
 /** What a run writes from now on, pushed by the file system's own notices and going on through every rotation. */
 import { DirectoryNotices } from './directory-notices.ts';
 import type { LogStream } from './log-file.ts';
-import { LineAssembler, type LogBlock, type LogChunk, missingBefore, SegmentReader, startIn } from './log-reader.ts';
+import {
+  type ChunkOptions,
+  LineAssembler,
+  type LogBlock,
+  type LogChunk,
+  missingBefore,
+  SegmentReader,
+  startIn,
+} from './log-reader.ts';
 import { closeSegment, hasMoved, type OpenSegment, segmentAfter, segmentAt } from './log-segments.ts';
 
 export interface FollowFrom {
@@ -18,13 +26,13 @@ export interface FollowFrom {
 export class RunFollower {
   readonly #directory: string;
   readonly #generation: number;
-  #options: FollowFrom;
+  #options: FollowFrom & Pick<ChunkOptions, 'wary'>;
   #reader: SegmentReader | null = null;
 
   constructor(directory: string, generation: number, options: FollowFrom = {}) {
     this.#directory = directory;
     this.#generation = generation;
-    this.#options = options;
+    this.#options = { ...options, wary: true };
   }
 
   /**
@@ -41,7 +49,12 @@ export class RunFollower {
     }
     for (;;) {
       const reader: SegmentReader = this.#reader;
-      yield* reader.chunks(this.#options, ended);
+      if (!reader.cut || !this.#takeNewIndex(reader)) {
+        yield* reader.chunks(this.#options, ended);
+      } else {
+        yield* missingBefore(this.#reader.open, reader.offset, this.#options);
+        continue;
+      }
       if (!hasMoved(reader.open)) return;
       const next: OpenSegment | null = segmentAfter(this.#directory, reader.open);
       if (next === null) {

@@ -34,6 +34,8 @@ export interface ChunkOptions {
   readonly merge?: boolean;
   /** Bytes read at a time, at most: what a pass that stands still holds. */
   readonly readSize?: number | undefined;
+  /** For one that follows a writer: reads no further once somebody cut the log or its index, until that is put right. */
+  readonly wary?: boolean;
   /** Gives a chunk without bytes where some are missing. */
   readonly gaps?: boolean | undefined;
 }
@@ -53,6 +55,8 @@ export class SegmentReader {
   #idxOffset: number;
   #data: Buffer = nothing;
   #dataAt = 0;
+  /** Log and index do not belong together any more: where it is told to be wary. */
+  #cut = false;
   /** Where a piece ends that is not all there. */
   #cutTo: number | null = null;
 
@@ -60,6 +64,10 @@ export class SegmentReader {
     this.open = open;
     this.#idxOffset = from.idxOffset;
     this.offset = from.offset;
+  }
+
+  get cut(): boolean {
+    return this.#cut;
   }
 
   *chunks(options: ChunkOptions, whole: boolean): Generator<LogChunk> {
@@ -86,8 +94,13 @@ export class SegmentReader {
       if (!whole) return;
       yield* this.#beyondCut(Date.now(), options);
     }
-    while (idx !== null) {
+    if (this.#cut && !whole) return;
+    while (idx !== null && !this.#cut) {
       const filled = readSync(idx, block, 0, block.length, this.#idxOffset);
+      if (options.wary === true && !whole && this.#looksCut(idx, block, filled)) {
+        this.#cut = true;
+        return;
+      }
       let position = 0;
       while (parseIndexLine(block, position, filled, entry)) {
         at = entry.at;
@@ -121,6 +134,18 @@ export class SegmentReader {
     if (end <= this.offset) return;
     if (wanted('stdout', at)) yield* this.#bytes(at, marks.o, end, options);
     this.offset = end;
+  }
+
+  /** The writer indexes what is in the log already: it can only be longer than these lines say, and the index only grow. */
+  #looksCut(idx: number, block: Buffer, filled: number): boolean {
+    if (filled === 0) return fstatSync(idx).size < this.#idxOffset;
+    const entry: IndexEntry = { at: 0, mark: 0, value: 0, next: 0 };
+    let end = this.offset;
+    for (let position = 0; parseIndexLine(block, position, filled, entry); position = entry.next) {
+      if (entry.mark === marks.at) end = entry.value;
+      else if (entry.mark === marks.o || entry.mark === marks.e) end += entry.value;
+    }
+    return end > this.open.base + fstatSync(this.open.log).size;
   }
 
   /** What a cut took from under a reader that has waited for it to be put right. */

@@ -281,7 +281,12 @@ describe('somebody with an axe', () => {
   test.each(Object.entries(harms))('%s: a follower has nothing twice, and all that comes after', (_what, harm) => {
     vi.useFakeTimers({ toFake: ['performance'] });
     for (const maxBytes of [300, 1_000_000]) {
-      for (const pause of [0, 1001]) {
+      // Noticed by the next write; or by then it has grown beyond what it was.
+      for (const [pause, regrown] of [
+        [0, 10],
+        [0, 60],
+        [1001, 10],
+      ] as const) {
         for (const place of [directory, `${directory}-mine`]) rmSync(place, { recursive: true, force: true });
         const log = writer({ maxBytes });
         const follower = new RunFollower(directory, 1, { from: 0, gaps: true });
@@ -299,7 +304,10 @@ describe('somebody with an axe', () => {
         write(5);
         harm();
         vi.advanceTimersByTime(pause);
-        write(10);
+        for (let index = 0; index < regrown; index += 1) {
+          write(1);
+          if (regrown === 10 && index % 7 === 0) look();
+        }
         look();
         vi.advanceTimersByTime(1001);
         const after = number;

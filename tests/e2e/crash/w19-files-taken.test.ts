@@ -13,7 +13,7 @@ const ticker = shell('n=0; while :; do n=$((n + 1)); echo "line $n"; [ $((n % 20
 
 const harms: Readonly<Record<string, (directory: string) => void>> = {
   'the log removed': (directory) => rmSync(join(directory, '1.log')),
-  'the log cut': (directory) => truncateSync(join(directory, '1.log'), 10),
+  'the log cut': (directory) => truncateSync(join(directory, '1.log'), 3),
   'the log renamed': (directory) => renameSync(join(directory, '1.log'), join(directory, 'mine')),
   'the index removed': (directory) => rmSync(join(directory, '1.idx')),
   'the index cut': (directory) => truncateSync(join(directory, '1.idx'), 30),
@@ -77,7 +77,7 @@ test('W19: in every way, a worker each; who follows has nothing twice, and all t
   expect((await following.finished).code).toBe(0);
   for (const lines of [...reached, ...harmed.map(({ name }) => seen(name))]) {
     const numbers = numbersIn(lines);
-    expect(numbers.every((number, index) => index === 0 || number > (numbers[index - 1] ?? 0))).toBe(true);
+    expect(numbers.filter((number, index) => number <= (numbers[index - 1] ?? 0))).toEqual([]);
   }
   await client.call('stop', { name: 'other' });
   const { stdout } = await box.workerctl(['logs', 'other', '-n', 'all', '--raw']);
