@@ -105,6 +105,8 @@ export class Client {
   readonly #dial: Dial;
   readonly #closing = new AbortController();
   #connection: Connection;
+  /** To a daemon that is being replaced: nothing more is asked there, what it has begun is answered. */
+  readonly #going = new Set<Connection>();
   #reopening: Promise<Connection> | null = null;
   /** It has spoken with a daemon. */
   #greeted = false;
@@ -158,7 +160,7 @@ export class Client {
       } catch (error) {
         const replaced = replacement(error);
         if (replaced !== null && !this.#left && this.#dial.reconnectMs > 0) {
-          connection.destroy('the daemon is being replaced');
+          this.#going.add(connection);
           asked = goingOn(asked, replaced.accepted);
         } else if (!this.#mayReopen(error) || !(repeatable.has(method) || connection.wasReplaced)) throw error;
       }
@@ -291,7 +293,8 @@ export class Client {
 
   /** The connection there is, or a new one. */
   async #connected(): Promise<Connection> {
-    if (!this.#connection.closed || this.#left || this.#dial.reconnectMs === 0) return this.#connection;
+    const isUsable = !this.#connection.closed && !this.#going.has(this.#connection);
+    if (isUsable || this.#left || this.#dial.reconnectMs === 0) return this.#connection;
     this.#reopening ??= this.#reopen().finally(() => {
       this.#reopening = null;
     });
@@ -312,6 +315,7 @@ export class Client {
         if (signal.aborted) connection.destroy('the client was closed');
         this.#connection = connection;
         this.#greeted = true;
+        for (const each of this.#going) if (each.closed) this.#going.delete(each);
         onAway?.(false);
         return connection;
       } catch (error) {
@@ -325,7 +329,7 @@ export class Client {
   /** Ends the connection; what is not answered yet is rejected, iterators end. */
   close(): void {
     this.#closing.abort(new WorkerdError('daemon.unreachable', 'the client was closed', { reason: 'closed' }));
-    this.#connection.close('the client closed the connection');
+    for (const each of [this.#connection, ...this.#going]) each.close('the client closed the connection');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -84,6 +84,8 @@ const exceedsLevels = (text: string): boolean => {
 export class PublishedState {
   readonly #entries = new Map<string, Entry>();
   readonly #pending = new Set<string>();
+  /** Members whose newest value came from outside. */
+  readonly #outside = new Set<string>();
   #bound = 1;
   #view: Readonly<Record<string, Json>> | null = null;
 
@@ -106,21 +108,31 @@ export class PublishedState {
 
   /** The line that sends everything that waits. */
   pendingLine(): string {
+    return `{"state":${this.#textOf(this.#pending)}}`;
+  }
+
+  #textOf(keys: Iterable<string>): string {
     const members: string[] = [];
-    for (const key of this.#pending) {
+    for (const key of keys) {
       const entry = this.#entries.get(key);
       if (entry !== undefined) members.push(`${JSON.stringify(key)}:${textOf(entry)}`);
     }
-    return `{"state":{${members.join(',')}}}`;
+    return `{${members.join(',')}}`;
   }
 
   sent(): void {
     this.#pending.clear();
   }
 
-  /** The whole of it waits to be sent. */
-  sendAgain(): void {
-    for (const key of this.#entries.keys()) this.#pending.add(key);
+  /**
+   * The line that says again all that the worker published, which is sent with it, and all that it heard from outside:
+   * apart, as a newer one of that may be on its way to us already.
+   */
+  againLine(): string {
+    for (const key of this.#entries.keys()) if (!this.#outside.has(key)) this.#pending.add(key);
+    const line = `{"state":${this.#textOf(this.#pending)},"heard":${this.#textOf(this.#outside)}}`;
+    this.sent();
+    return line;
   }
 
   view(): Readonly<Record<string, Json>> {
@@ -158,7 +170,10 @@ export class PublishedState {
     this.#view = null;
     for (const [key, entry] of changes) {
       this.#entries.set(key, entry);
-      if (pending) this.#pending.add(key);
+      if (pending) {
+        this.#pending.add(key);
+        this.#outside.delete(key);
+      } else this.#outside.add(key);
     }
   }
 

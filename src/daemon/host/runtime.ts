@@ -155,8 +155,7 @@ export class Runtime {
 
   /** Whoever heard it the first time is gone, and may have kept it to itself. */
   #sayAgain(): void {
-    this.#state.sendAgain();
-    this.flush();
+    this.#up.write(this.#state.againLine());
     for (const line of this.#holds) this.#up.write(JSON.stringify(line));
   }
 

@@ -59,7 +59,8 @@ export class LineCutter {
 }
 
 export type UpMessage =
-  | { readonly kind: 'state'; readonly patch: JsonObject }
+  /** `heard`: from outside, and said again. */
+  | { readonly kind: 'state'; readonly patch: JsonObject; readonly heard?: true }
   | { readonly kind: 'ready' }
   | { readonly kind: 'running'; readonly threadId: number | null }
   | { readonly kind: 'exit'; readonly exit: Exit; readonly result: Json }
@@ -85,6 +86,11 @@ const readers: readonly (readonly [string, Reader])[] = [
   [
     'state',
     (state) => (isObject(state) ? { kind: 'state', patch: state as JsonObject } : rubbish('state', 'an object')),
+  ],
+  [
+    'heard',
+    (heard) =>
+      isObject(heard) ? { kind: 'state', patch: heard as JsonObject, heard: true } : rubbish('heard', 'an object'),
   ],
   ['progress', (progress) => readProgress(progress)],
   [
@@ -168,6 +174,8 @@ export class PublishedState {
   #bytes = 2;
   #at: number | null = null;
   #revision: number;
+  /** Members that were published from outside and passed on to the worker. */
+  readonly #passedOn = new Set<string>();
 
   constructor(revision = 0) {
     this.#revision = revision;
@@ -191,6 +199,20 @@ export class PublishedState {
   }
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** A patch from outside, as `patch`. */
+  passOn(patch: JsonObject, at: number): string | null {
+    const fault = this.patch(patch, at);
+    if (fault === null) for (const key of Object.keys(patch)) this.#passedOn.add(key);
+    return fault;
+  }
+
+  /** What a worker says, as `patch`; of what it had heard, it may not have heard the newest. */
+  take({ patch, heard }: { readonly patch: JsonObject; readonly heard?: true }, at: number): string | null {
+    if (heard === undefined) return this.patch(patch, at);
+    const older = Object.entries(patch).filter(([key]) => !this.#passedOn.has(key));
+    return older.length === 0 ? null : this.patch(Object.fromEntries(older), at);
   }
 
   /** Gives back why a patch was refused; then nothing of it was taken. */

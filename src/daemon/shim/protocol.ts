@@ -196,6 +196,11 @@ export const fifoNames = { out: 'out', err: 'err', up: 'up', down: 'down', in: '
  */
 export interface UpLines {
   readonly state: { readonly state: JsonObject };
+  /**
+   * In answer to `again`: what was published from outside, as the worker heard of it; what was passed on to it since it
+   * was asked is newer. Shims older than it leave it out.
+   */
+  readonly heard: { readonly state: JsonObject; readonly heard: JsonObject };
   readonly progress: { readonly progress: { done: number; total?: number | null; unit?: string | null } };
   readonly ready: { readonly ready: true };
   /** Hosts only: the module was evaluated and its function called. */

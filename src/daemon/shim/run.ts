@@ -205,7 +205,7 @@ export class Run {
 
   /** A patch from outside; the worker hears of it. Gives back why it was refused. */
   publish(patch: JsonObject): string | null {
-    const fault = this.#state.patch(patch, Date.now());
+    const fault = this.#state.passOn(patch, Date.now());
     if (fault !== null) return fault;
     this.#hooks.stateChanged(this);
     this.send({ state: patch });
@@ -284,7 +284,7 @@ export class Run {
     const { kind } = this.order;
     switch (message.kind) {
       case 'state': {
-        const fault = this.#state.patch(message.patch, Date.now());
+        const fault = this.#state.take(message, Date.now());
         if (fault === null) this.#hooks.stateChanged(this);
         else this.#refuse('state', fault);
         return;
