@@ -225,10 +225,14 @@ export class Ender {
     await this.#signalLeader(host, 'SIGKILL', identity?.pid ?? null, identity?.startTime ?? null);
   }
 
-  /** Through the shim that holds the process; where none does, to the process itself, once it is proven to be it. */
+  /** Through the shim that holds the process; where none does, or it cannot, to the process itself, proven to be it. */
   async #signalLeader(run: string, signal: NodeJS.Signals, pid: number | null, startTime: number | null) {
     const { shim, processes } = this.#options;
-    if (await this.#told(() => shim.call('signal', { run, signal, to: 'group' }))) return;
+    let delivered = false;
+    await this.#told(async () => {
+      ({ delivered } = await shim.call('signal', { run, signal, to: 'group' }));
+    });
+    if (delivered) return;
     if (pid !== null && startTime !== null) processes.signalGroup({ pid, startTime }, signal);
   }
 
