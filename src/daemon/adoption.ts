@@ -9,7 +9,7 @@ import { isLive, isOpen, type Run, type StopOrder, type WorkerRecord } from './c
 import { nameOfRun } from './core/new-run.ts';
 import type { FifoKeeper } from './fifo-keeper.ts';
 import { type Hosts, isHostRun } from './hosts.ts';
-import { type OrderContext, spawnOrder } from './orders.ts';
+import { adoptOrder, type OrderContext } from './orders.ts';
 import { isGone, Orphans } from './orphans.ts';
 import type { Clock, Logger, ProcessTable, Shim, SweepTarget } from './ports.ts';
 import { recordFrom, recordSeen } from './rebuild.ts';
@@ -234,7 +234,7 @@ export class Adoption {
       ranMs: Math.max(0, clock.now() - (run.startedAt ?? clock.now())),
     };
     log.warn({ name, ...identity }, 'reading on what a dead shim left');
-    const order = { ...spawnOrder(worker, run, orders), ...identity, revision: run.stateRevision, known };
+    const order = { ...adoptOrder(worker, run, orders), ...identity, revision: run.stateRevision, known };
     const taken = await shim.call('adopt', order);
     // What the worker publishes from now on are patches to what it had published before.
     if (taken.known !== true && run.state !== null) await shim.call('publish', { run: run.id, patch: run.state });

@@ -1,10 +1,11 @@
 /** A new run as an order to the shim. Reads the account database, decides nothing else. */
-import { readFileSync } from 'node:fs';
-import { type Places, workerLogDirectory } from '../shared/paths.ts';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Places, runDirectory, workerLogDirectory } from '../shared/paths.ts';
 import type { Run, WorkerRecord } from './core/model.ts';
 import { type UserEntry, workerEnvironment } from './environment.ts';
 import { keepOf } from './rebuild.ts';
-import type { SpawnParams } from './shim/protocol.ts';
+import { fifoNames, type SpawnParams } from './shim/protocol.ts';
 
 export interface OrderContext {
   readonly places: Places;
@@ -68,6 +69,15 @@ export const spawnOrder = (worker: WorkerRecord, run: Run, context: OrderContext
       return spec satisfies never;
   }
 };
+
+const shimKinds = { command: 'command', process: 'module', thread: 'thread' } as const;
+
+/** A run that lives, for a new shim: as it was started, whatever its worker has been redefined as since. */
+export const adoptOrder = (worker: WorkerRecord, run: Run, context: OrderContext): SpawnParams => ({
+  ...spawnOrder(worker, run, context),
+  kind: shimKinds[run.kind],
+  stdin: existsSync(join(runDirectory(context.places, run.id), fifoNames.in)),
+});
 
 /** From the local account file; an unknown user is the shim's to refuse, in words. */
 const accountOf = (user: string): UserEntry | null => {

@@ -21,7 +21,8 @@ export const gapFault = (own: OwnRun, log: LoggedStreams, kills: number): string
       const place = places.get(line);
       if (place === undefined) {
         // One that is cut in its first word is whole to the checksum.
-        if (/^[OE] /.test(line) && checksum(line)) return `${stream}: a line that was not written: ${JSON.stringify(line)}`;
+        if (/^[OE] /.test(line) && checksum(line))
+          return `${stream}: a line that was not written: ${JSON.stringify(line)}`;
         if (!isThrown(line)) broken += 1;
         continue;
       }
