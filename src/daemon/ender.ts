@@ -7,7 +7,15 @@ import { type Identity, isLive, type KnownLeftover, type Run } from './core/mode
 import { outlivesKillMs } from './core/unended.ts';
 import type { Hosts } from './hosts.ts';
 import { isGone, isUnknown } from './orphans.ts';
-import type { Clock, Logger, ProcessMark, ProcessTable, Shim, SweepTarget } from './ports.ts';
+import {
+  type Clock,
+  isShimAway,
+  type Logger,
+  type ProcessMark,
+  type ProcessTable,
+  type Shim,
+  type SweepTarget,
+} from './ports.ts';
 import type { Sweeper } from './sweeper.ts';
 
 export interface EnderOptions {
@@ -50,8 +58,8 @@ export class Ender {
   readonly #marks = new Map<string, ProcessMark | null>();
   /** Descendants seen before the first stop signal, by run: `env -i` loses them the marker. */
   readonly #trees = new Map<string, readonly Identity[]>();
-  /** What no shim could pass on: said to the next one. */
-  #unsaid: Unsaid[] = [];
+  /** What no shim has taken: said to the next one. */
+  readonly #unsaid = new Set<Unsaid>();
   /** Threads whose host was told to terminate them: when the shim took that; `null`: it has not yet. */
   readonly #terminated = new Map<string, number | null>();
 
@@ -177,6 +185,7 @@ export class Ender {
     this.#trees.delete(run.id);
     this.#marks.delete(run.id);
     this.#terminated.delete(run.id);
+    for (const each of this.#unsaid) if (each.run === run.id) this.#unsaid.delete(each);
   }
 
   #askOnce(process: KnownLeftover, run: Run, asked: Set<string>): void {
@@ -238,16 +247,30 @@ export class Ender {
 
   async #down(run: string, message: JsonObject, onTaken: () => void = () => {}): Promise<void> {
     const { shim } = this.#options;
+    const unsaid: Unsaid = { run, message, onTaken };
+    let isDue = true;
     const told = await this.#told(async () => {
-      await shim.call('down', { run, message });
-      onTaken();
+      try {
+        await shim.call('down', { run, message });
+        isDue = false;
+        onTaken();
+      } catch (error) {
+        isDue = isShimAway(error);
+        throw error;
+      } finally {
+        // Also long after it was given up: one that stood still goes on, and takes it.
+        if (!isDue) this.#unsaid.delete(unsaid);
+      }
     });
-    if (!told && !shim.connected) this.#unsaid.push({ run, message, onTaken });
+    // One that stands still may be killed before it takes it.
+    if (!told && isDue) this.#unsaid.add(unsaid);
   }
 
   /** A shim answers, and reads on: a module whose shim was away is asked to stop as any other is. */
   sayAgain(): void {
-    for (const { run, message, onTaken } of this.#unsaid.splice(0)) void this.#down(run, message, onTaken);
+    const unsaid = [...this.#unsaid];
+    this.#unsaid.clear();
+    for (const { run, message, onTaken } of unsaid) void this.#down(run, message, onTaken);
   }
 
   /** False: there is no shim, it does not know the run, it went away, or it stands still: then nobody waits for it. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { WorkerView } from '../../../src/shared/worker.ts';
-import { command, module } from '../../fixtures/workers/behaviours.ts';
+import { command, module, part } from '../../fixtures/workers/behaviours.ts';
 import { CrashBox } from '../../helpers/crash-box.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { checkGaps } from '../../helpers/gaps.ts';
@@ -163,4 +163,24 @@ test('K03: a thread that has to be ended by force meanwhile takes no other threa
   process.kill(box.shimPid, 'SIGCONT');
   expect((await stopping).worker).toMatchObject({ phase: 'stopped', exit: { kind: 'terminated' } });
   expect(identity(await box.status('other'))).toEqual(before);
+}, 60_000);
+
+test('K03: it is killed before it goes on: what it was to say to modules is said by the next one', async () => {
+  await using box = new CrashBox();
+  await box.daemon();
+  const client = await box.client();
+  await client.call('start', { name: 'polite', spec: part('process', 'counts', { graceMs: 60_000 }) });
+  await client.call('start', { name: 'stubborn', spec: { ...module('thread', 'busy-for-ever.mjs'), graceMs: 100 } });
+  const shim = box.shimPid;
+  process.kill(shim, 'SIGSTOP');
+  const stopping = Promise.all(['polite', 'stubborn'].map((name) => client.call('stop', { name })));
+  await eventually(() => (box.said().match(/no answer within/g) ?? []).length >= 3, {
+    what: 'both were asked, and one was told by force, in vain',
+    withinMs: 20_000,
+  });
+  process.kill(shim, 'SIGKILL');
+  expect((await stopping).map(({ worker: { phase, exit } }) => [phase, exit?.kind])).toEqual([
+    ['stopped', 'returned'],
+    ['stopped', 'terminated'],
+  ]);
 }, 60_000);
