@@ -2,6 +2,7 @@
 import { closeSync, constants, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 import pino from 'pino';
 import pretty from 'pino-pretty';
+import { hasCode } from '../shared/log-file.ts';
 import { sinceBoot } from '../shared/since-boot.ts';
 import { LogPace } from './log-pace.ts';
 import type { Logger } from './ports.ts';
@@ -13,7 +14,8 @@ export interface LogOptions {
   readonly file: string | null;
 }
 
-const openLog = (file: string): number => {
+/** Through no link that somebody put there. */
+export const openLog = (file: string): number => {
   const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
   return openSync(file, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0o600);
 };
@@ -97,9 +99,14 @@ export class FileSink extends LineSink {
     this.#bytes = 0;
     try {
       renameSync(this.#file, `${this.#file}.1`);
+    } catch (error) {
+      // Taken away by somebody, or moved by us when there was no room for a new one: what is open has no end.
+      if (!hasCode(error, 'ENOENT')) return;
+    }
+    try {
       closeSync(this.turnTo(openLog(this.#file)));
     } catch {
-      // No room for a new one, or somebody has taken it away.
+      // No room for a new one.
     }
   }
 }

@@ -1,11 +1,12 @@
 /** Connects to a shim that is there; starts one so that it outlives whoever started it, and waits until it can be asked. */
 import { spawn } from 'node:child_process';
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Places } from '../shared/paths.ts';
 import type { Identity } from './core/model.ts';
+import { openLog } from './log.ts';
 import type { ProcessTable } from './ports.ts';
 
 export interface ShimSurroundings {
@@ -34,7 +35,7 @@ export const startShim = async (
   command: readonly string[],
   { env, log, processes }: ShimSurroundings,
 ): Promise<string | null> => {
-  const words = openLog(log);
+  const words = openWords(log);
   // Forked twice: the shell is gone at once, the shim is nobody's child and in a session of its own.
   const child = spawn('/bin/sh', ['-c', '"$@" & echo "$!" >&3', 'sh', ...command], {
     cwd: '/',
@@ -55,10 +56,9 @@ export const startShim = async (
 };
 
 /** `null`: a full disk, or one that is read-only, does without its words. */
-const openLog = (path: string): number | null => {
-  const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW } = constants;
+const openWords = (path: string): number | null => {
   try {
-    return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
+    return openLog(path);
   } catch {
     return null;
   }

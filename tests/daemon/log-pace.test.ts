@@ -95,3 +95,13 @@ test('a file that is full is kept beside the new one, and the one before that go
   expect(statSync(file).size).toBe(3 * line.length);
   expect(statSync(file).mode & 0o777).toBe(0o600);
 });
+
+test('one that somebody took away is begun anew, and not written on for ever where nobody sees it', () => {
+  const file = scratch();
+  const sink = new FileSink(file);
+  const line = `${'x'.repeat(1024 * 1024 - 1)}\n`;
+  for (let n = 0; n < 3; n += 1) sink.write(line);
+  rmSync(file);
+  for (let n = 0; n < 12; n += 1) sink.write(line);
+  expect(statSync(file).size).toBe(4 * line.length);
+});
