@@ -52,8 +52,8 @@ export class KnownShim {
     const { store, processes } = this.#options;
     const text = store.meta(meta);
     if (text === null) return null;
-    const known = JSON.parse(text) as Identity & { bootId: string };
-    return known.bootId === processes.bootId ? known : null;
+    const known = knownIn(text);
+    return known?.bootId === processes.bootId ? known : null;
   }
 
   /** Its process is gone, or there was none. */
@@ -68,3 +68,12 @@ export class KnownShim {
     if (known !== null) this.#options.processes.signal(known, 'SIGCONT');
   }
 }
+
+/** A page may be sound, and what is in it garbled: then it is not known. */
+const knownIn = (text: string): (Identity & { readonly bootId: string }) | null => {
+  try {
+    return JSON.parse(text) as Identity & { readonly bootId: string };
+  } catch {
+    return null;
+  }
+};

@@ -171,7 +171,7 @@ export class ShimLink implements Shim {
   }
 
   async #seek(): Promise<void> {
-    const { places, listener, clock } = this.#options;
+    const { places, clock } = this.#options;
     this.#soughtMono = clock.mono();
     while (!this.#closed) {
       const attempt = await tryConnect(places.shimSocket);
@@ -188,7 +188,7 @@ export class ShimLink implements Shim {
         continue;
       } else {
         const whose = this.#options.command === null ? 'a service manager starts it' : 'its process may be there';
-        listener.notReached(`${places.shimSocket} cannot be reached (${attempt.error.code}), and ${whose}`);
+        this.#missed(`${places.shimSocket} cannot be reached (${attempt.error.code}), and ${whose}`);
       }
       await this.#pause();
     }
@@ -287,10 +287,16 @@ export class ShimLink implements Shim {
     return `End it, which no worker notices, and another is started: kill -9 ${pid ?? 'PID (workerctl doctor names it)'}`;
   }
 
-  #failed(why: string, next?: string): void {
-    const { clock, log, listener } = this.#options;
+  /** A try came to nothing. Nobody waits for ever for one that comes to something. */
+  #missed(why: string, next?: string): void {
+    const { clock, listener } = this.#options;
     listener.notReached(why, next);
     if (clock.mono() - this.#soughtMono >= greetMs) this.#silence.resolve();
+  }
+
+  #failed(why: string, next?: string): void {
+    const { clock, log } = this.#options;
+    this.#missed(why, next);
     const { why: before, atMono } = this.#said;
     if (why === before && clock.mono() - atMono < sayAgainMs) return;
     this.#said = { why, atMono: clock.mono() };

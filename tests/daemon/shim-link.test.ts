@@ -1,11 +1,11 @@
 /** The line to the shim against a stand-in on a real socket: what is acknowledged, and what is asked for again. */
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Fact } from '../../src/daemon/shim/protocol.ts';
-import { ShimLink } from '../../src/daemon/shim-link.ts';
+import { ShimLink, type ShimLinkOptions } from '../../src/daemon/shim-link.ts';
 import { systemClock } from '../../src/daemon/system.ts';
 import { Gate } from '../../src/shared/gate.ts';
 import { resolvePlaces } from '../../src/shared/paths.ts';
@@ -24,12 +24,39 @@ let startTime = 1;
 const kept = new Map<number, Fact>();
 const acknowledged: number[] = [];
 const heard: number[] = [];
+const missed: string[] = [];
 
 const tell = (...facts: readonly Fact[]): void => {
   for (const each of facts) {
     kept.set(each.seq, each);
     peer?.notify('fact', each);
   }
+};
+
+const linkIn = (
+  home: string,
+  { known = null, ...options }: Partial<ShimLinkOptions> & { known?: string | null } = {},
+) => {
+  const meta = new Map<string, string>(known === null ? [] : [['shim', known]]);
+  return new ShimLink({
+    places: resolvePlaces({ home, env: {}, uid: 1 }),
+    command: null,
+    env: {},
+    clock: systemClock,
+    log: { debug() {}, info() {}, warn() {}, error() {} },
+    processes: new FakeProcessTable(),
+    store: { meta: (key) => meta.get(key) ?? null, setMeta: (key, value) => void meta.set(key, value) },
+    listener: {
+      facts: (facts) => heard.push(...facts.map(({ seq }) => seq)),
+      state() {},
+      connected() {},
+      told() {},
+      lost() {},
+      notReached: (why) => void missed.push(why),
+      remark() {},
+    },
+    ...options,
+  });
 };
 
 beforeEach(async () => {
@@ -57,26 +84,7 @@ beforeEach(async () => {
     peer = new Peer<null>({ socket, gate, session: null });
   });
   await new Promise<void>((resolve) => server.listen(places.shimSocket, resolve));
-  const meta = new Map<string, string>();
-  const silent = { debug() {}, info() {}, warn() {}, error() {} };
-  link = new ShimLink({
-    places,
-    command: null,
-    env: {},
-    clock: systemClock,
-    log: silent,
-    processes: new FakeProcessTable(),
-    store: { meta: (key) => meta.get(key) ?? null, setMeta: (key, value) => void meta.set(key, value) },
-    listener: {
-      facts: (facts) => heard.push(...facts.map(({ seq }) => seq)),
-      state() {},
-      connected() {},
-      told() {},
-      lost() {},
-      notReached() {},
-      remark() {},
-    },
-  });
+  link = linkIn(directory);
   await link.start();
 });
 
@@ -88,6 +96,7 @@ afterEach(() => {
   kept.clear();
   acknowledged.length = 0;
   heard.length = 0;
+  missed.length = 0;
   startTime = 1;
 });
 
@@ -148,3 +157,23 @@ it('D15: a thousand losses of the connection leak no descriptor, and each time i
   await eventually(() => heard.includes(1));
   await eventually(() => descriptors() <= before + 2, { what: 'the descriptors are back' });
 }, 60_000);
+
+it('one that lives and cannot be reached is waited for, but nobody waits to be served', async () => {
+  const processes = new FakeProcessTable();
+  processes.put({ pid: 7, startTime: 100 });
+  const known = JSON.stringify({ pid: 7, startTime: 100, bootId: processes.bootId });
+  const home = join(directory, 'another');
+  mkdirSync(home);
+  const unreached = linkIn(home, { command: ['false'], processes, known });
+  void unreached.start();
+  await unreached.silence;
+  unreached.close();
+  expect(new Set(missed)).toEqual(
+    new Set([`${home}/shim.sock cannot be reached (ENOENT), and its process may be there`]),
+  );
+});
+
+it('what is garbled in the registry of which shim it is says nothing', () => {
+  const { known } = linkIn(directory, { known: 'garbled' });
+  expect([known.identity, known.isDead]).toEqual([null, true]);
+});
