@@ -172,7 +172,10 @@ export class Daemon {
           this.#adoption.told();
           ender.sayAgain();
         },
-        lost: (why) => log.error({ why }, 'the shim is gone; workers go on, their output waits for the next one'),
+        lost: (why) => {
+          log.error({ why }, 'the shim is gone; workers go on, their output waits for the next one');
+          withoutShim.stirred();
+        },
       }),
     });
     this.#fifos = new FifoKeeper(places);
@@ -222,10 +225,11 @@ export class Daemon {
     this.#replacement = new Replacement({ admission, waiters, places, node, programs, log });
     const logs = new LogStore(places, log);
     const shared = { registry: this.#registry, reconciler: this.#reconciler, clock };
+    const withoutShim = new WithoutShim({ ...shared, shim: this.#link, processes: this.#processes });
     this.#verbs = new Verbs({
       ...shared,
       waiters,
-      withoutShim: new WithoutShim({ ...shared, shim: this.#link, processes: this.#processes }),
+      withoutShim,
       logs,
       baseCaller,
       history: (name, limit) => this.#store.history(name, limit),

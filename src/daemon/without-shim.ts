@@ -21,7 +21,7 @@ export interface WithoutShimOptions {
 
 /** A new shim answers within a fraction of it, and SIGKILL has done what it can. */
 const patienceMs = 5000;
-/** While somebody waits; nobody tells that there is still no shim. */
+/** While there is none, and somebody waits. */
 const lookMs = 500;
 
 interface Waiting {
@@ -46,7 +46,7 @@ export class WithoutShim {
     this.#waiting.add(waiting);
     // Given up, its failure is nobody's.
     end.catch(() => {});
-    if (this.#cancel === null) this.#look();
+    this.stirred();
     try {
       return await Promise.race([end, promise]);
     } finally {
@@ -66,16 +66,21 @@ export class WithoutShim {
     return true;
   }
 
+  /** The shim was lost, or somebody waits: where it is there, nothing is looked at. */
+  stirred(): void {
+    if (this.#cancel === null) this.#look();
+  }
+
   #look(): void {
     this.#cancel = null;
     const { shim, clock } = this.#options;
-    const nowMono = clock.mono();
-    this.#awayMono = shim.connected ? null : (this.#awayMono ?? nowMono);
-    if (this.#waiting.size === 0) {
+    if (shim.connected || this.#waiting.size === 0) {
       this.#awayMono = null;
       return;
     }
-    if (this.#awayMono !== null && nowMono - this.#awayMono >= patienceMs) {
+    const nowMono = clock.mono();
+    this.#awayMono ??= nowMono;
+    if (nowMono - this.#awayMono >= patienceMs) {
       for (const { name, refuse } of this.#waiting) {
         const words = this.#words(name, nowMono);
         if (words !== null) refuse(new WorkerdError('worker.busy', `${words}: ${noShim}`, { name, reason: 'shim' }));
