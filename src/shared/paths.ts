@@ -68,7 +68,7 @@ const placesIn = (home: string, socket: string): Places => ({
 export const filesOf = ({ home, registry, lock, daemonLog, shimLog, shimToken, serviceMark }: Places) => {
   const databases = [registry, lock].flatMap((path) => ['', '-wal', '-shm', '-journal'].map((end) => `${path}${end}`));
   const facts = ['shim.facts', 'shim.seq'].map((name) => join(home, name));
-  return [...databases, daemonLog, `${daemonLog}.1`, shimLog, shimToken, serviceMark, ...facts];
+  return [...databases, daemonLog, `${daemonLog}.1`, shimLog, `${shimLog}.1`, shimToken, serviceMark, ...facts];
 };
 
 const defaultHome = (env: PlacesInput['env'], uid: number): string => {

@@ -17,6 +17,7 @@ import { endAllRuns } from './ending.ts';
 import { Endpoint } from './endpoint.ts';
 import { FactBook } from './facts.ts';
 import { startTimeOf } from './identity.ts';
+import { OwnLog } from './own-log.ts';
 import type { LogTurn } from './protocol.ts';
 import { RunTable } from './runs.ts';
 import { ShimServer } from './server.ts';
@@ -106,14 +107,7 @@ export const runShim = async ({ home, version, log, onReady }: ShimOptions): Pro
   }
 };
 
-/** Plain lines on stderr, whatever has become of it. */
-const logLine = (message: string): void => {
-  try {
-    writeSync(2, `${new Date().toISOString()} shim ${process.pid}: ${message}\n`);
-  } catch {
-    // A full disk or a closed descriptor is no reason to end.
-  }
-};
+const lineOf = (message: string): string => `${new Date().toISOString()} shim ${process.pid}: ${message}\n`;
 
 const versionOfPackage = (script: string): string => {
   for (let place = dirname(script); place !== dirname(place); place = dirname(place)) {
@@ -139,6 +133,8 @@ const main = async (script: string): Promise<void> => {
   }
   closeInherited(readyFd ?? undefined);
   setWorkersCoreLimit(withoutCoreDumps());
+  const own = new OwnLog(join(home, 'shim.log'));
+  const logLine = (message: string) => own.say(lineOf(message));
   let shim: RunningShim | null = null;
   let told = false;
   const end = () => {
@@ -185,7 +181,7 @@ const main = async (script: string): Promise<void> => {
 const script = process.argv[1] !== undefined && existsSync(process.argv[1]) ? realpathSync(process.argv[1]) : '';
 if (/\/shim(\/main\.[cm]?[jt]s|\.[cm]?js)$/.test(script)) {
   main(script).catch((error: unknown) => {
-    logLine(`cannot start: ${error instanceof Error ? error.message : String(error)}`);
+    process.stderr.write(lineOf(`cannot start: ${error instanceof Error ? error.message : String(error)}`));
     process.exit(1);
   });
 }
