@@ -86,7 +86,10 @@ const unionSection = (name: string, common: readonly string[], tell: string, row
   const rows = alternativesOf(schema).map((each) => {
     const value = String(propertiesOf(each)[tell]?.['const']);
     const own = Object.entries(propertiesOf(each)).filter(([member]) => member !== tell && !common.includes(member));
-    const members = own.map(([member, property]) => `${code(member)}: ${words(property)}`).join(', ');
+    const optional = (member: string) => (requiredOf(each).includes(member) ? '' : ', may be missing');
+    const members = own
+      .map(([member, property]) => `${code(member)}: ${words(property)}${optional(member)}`)
+      .join(', ');
     return [code(value), members, rowWords(value) || descriptionOf(each)];
   });
   return table([code(tell), 'with', ''], rows);

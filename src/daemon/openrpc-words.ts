@@ -47,7 +47,7 @@ export const eventWords: Readonly<Record<WorkerEvent['type'], string>> = {
   ready: 'It said that it is ready, where its definition asks for that.',
   removed: 'It was forgotten.',
   log: 'A line that it wrote; `at`, `name` and `generation` are those of the line. Only where asked for.',
-  gap: 'Events are missing here: the client did not keep up, or what came after its `since` is not known any more. So many snapshots follow, of all that there is.',
+  gap: 'Events are missing here: the client did not keep up, or what came after its `since` is not known any more. So many snapshots follow, of all that there is. With `lostBytes` no event is missing, but so many bytes of the log.',
 };
 
 const name = "The worker's name.";

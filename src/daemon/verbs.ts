@@ -7,7 +7,7 @@ import { failpoint } from '../shared/failpoints.ts';
 import type { Params, Result } from '../shared/protocol.ts';
 import { type Actor, type Caller, isAlive, isWorkerName, type Spec, type WorkerView } from '../shared/worker.ts';
 import { begun, unbegun } from './begun.ts';
-import { isLive, isOpen, outlivesKill, type Run, type StopOrder, type WorkerRecord } from './core/model.ts';
+import { isOpen, outlivesKill, type Run, type StopOrder, type WorkerRecord } from './core/model.ts';
 import { triedAgain } from './core/unended.ts';
 import { phaseOf, viewOf } from './core/view.ts';
 import { Definer, invalid } from './definer.ts';
@@ -17,7 +17,7 @@ import type { LogStore } from './log-store.ts';
 import { type Clock, isShimAway } from './ports.ts';
 import type { Reconciler } from './reconciler.ts';
 import type { Registry } from './registry.ts';
-import { startLook } from './wait-conditions.ts';
+import { startLook, wantedGeneration } from './wait-conditions.ts';
 import type { Waiters } from './waiters.ts';
 import type { WithoutShim } from './without-shim.ts';
 
@@ -65,7 +65,7 @@ export class Verbs {
       outcome = isOpen(worker.run) && phase !== 'stopping' ? 'replaced' : 'started';
       this.#want(name, session.actor, { reason: 'replace', by: session.actor, graceMs: null, force: false });
     }
-    const generation = keeps ? currentGeneration(worker) : worker.generation + 1;
+    const generation = keeps ? wantedGeneration(worker) : worker.generation + 1;
     const reached = this.#reached(name, generation, params.wait, params.timeoutMs, session);
     return { outcome, worker: await begun(reached, { name, outcome, generation }) };
   }
@@ -331,7 +331,3 @@ const isOver = (worker: WorkerRecord, generation: number): boolean =>
   !isAlive(phaseOf(worker)) ||
   (worker.run !== null &&
     (worker.run.generation > generation || (worker.run.generation === generation && !isOpen(worker.run))));
-
-/** Of an alive worker that is to be kept: the run that is there, or the one that is about to be. */
-const currentGeneration = ({ run, intent, generation }: WorkerRecord): number =>
-  intent.want === 'up' && !isLive(run) ? Math.max(generation, intent.atLeast) : generation;
