@@ -31,7 +31,7 @@ import { replacedBy } from './replacement.ts';
 import { checkMyself } from './self-check.ts';
 import { connectServiceManager } from './service-manager.ts';
 import { shimFlags } from './shim-start.ts';
-import { installSignals } from './signals.ts';
+import { installSignals, letSignalsEnd } from './signals.ts';
 import { callersOpenFilesLimit } from './system.ts';
 
 /** Where this program and its siblings (shim, hosts) are. */
@@ -183,6 +183,7 @@ const serve = async (options: ControlOptions, flags: StartFlags, version: string
     enableCompileCache(places.cache);
     const lock = await takeLock(places);
     if (lock === null) {
+      letSignalsEnd();
       if (flags.background === true) tellStarter(flags.readyFd, { running: true });
       else await sayAlreadyRunning(options);
       return 1;

@@ -51,11 +51,20 @@ export const installSignals = (daemon: Daemon, terminal: boolean, log: Logger): 
   return { early: takeHeld(terminal), stop, tooLate: () => late };
 };
 
+/** There will be no daemon here that could obey: from now on they mean what they mean to any program. */
+export const letSignalsEnd = (): void => {
+  const [signal] = noLongerHeld();
+  if (signal !== undefined) process.kill(process.pid, signal);
+};
+
 /** After our own handlers are there: one that has not been told of yet is told to them. */
-const takeHeld = (terminal: boolean): string | null => {
-  const { heldSignals } = globalThis as { readonly heldSignals?: HeldSignals };
-  if (heldSignals === undefined) return null;
-  for (const signal of ending) process.off(signal, heldSignals.hold);
+const takeHeld = (terminal: boolean): string | null =>
   // To begin anew is what we have just done.
-  return heldSignals.held.find((signal) => signal !== 'SIGHUP' || terminal) ?? null;
+  noLongerHeld().find((signal) => signal !== 'SIGHUP' || terminal) ?? null;
+
+const noLongerHeld = (): readonly string[] => {
+  const { heldSignals } = globalThis as { readonly heldSignals?: HeldSignals };
+  if (heldSignals === undefined) return [];
+  for (const signal of ending) process.off(signal, heldSignals.hold);
+  return heldSignals.held;
 };

@@ -1,4 +1,5 @@
 /** D07: the daemon is ended 0-100 ms after its start, by each signal: the next one starts at once, nothing stale is in its way. */
+import { readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { command } from '../../fixtures/workers/behaviours.ts';
@@ -8,6 +9,15 @@ import { rounds } from '../../helpers/rounds.ts';
 
 const tries = rounds(12, 50);
 const longestMs = 100;
+
+const socketsOf = (pid: number): number =>
+  readdirSync(`/proc/${pid}/fd`).filter((descriptor) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${descriptor}`).startsWith('socket:');
+    } catch {
+      return false;
+    }
+  }).length;
 
 test.concurrent.each(['SIGTERM', 'SIGINT', 'SIGKILL'] as const)('D07: %s', async (signal) => {
   await using box = new CrashBox();
@@ -35,3 +45,15 @@ test.concurrent.each(['SIGTERM', 'SIGINT', 'SIGKILL'] as const)('D07: %s', async
     if (number % 2 === 1) await eventually(() => box.processes().length === 0, { what: `${what}: all is gone` });
   }
 }, 600_000);
+
+test.concurrent('D07: one that finds another, which is long in saying its pid, is ended by Ctrl-C at once', async () => {
+  await using box = new CrashBox();
+  const first = await box.daemon();
+  process.kill(first.pid, 'SIGSTOP');
+  const second = box.launch();
+  // One it was given, and one that it asks the first by.
+  await eventually(() => socketsOf(second.pid) >= 2, { what: 'it has found the first' });
+  const how = await second.kill('SIGINT');
+  process.kill(first.pid, 'SIGCONT');
+  expect(how).toBe('SIGINT');
+});
