@@ -255,7 +255,8 @@ export class Ender {
         isDue = false;
         onTaken();
       } catch (error) {
-        isDue = isShimAway(error);
+        // One that has just come knows of nothing yet, and is told of what lives in a moment.
+        isDue = isShimAway(error) || !shim.settled;
         throw error;
       } finally {
         // Also long after it was given up: one that stood still goes on, and takes it.
