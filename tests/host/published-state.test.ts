@@ -31,6 +31,10 @@ describe('published state', () => {
     expect(sent(state)).toEqual({ a: 1 });
   });
 
+  test('of one that has published and heard nothing, nothing is said again', () => {
+    expect(new PublishedState().againLine()).toBe(undefined);
+  });
+
   test('said again is what the worker published, and apart from that what it heard: that may be newer elsewhere', () => {
     const state = new PublishedState();
     state.merge({ own: 1, both: 1, back: 1 });
@@ -38,7 +42,10 @@ describe('published state', () => {
     state.mergeOutside({ told: 8, both: 'told', back: 'told' });
     state.merge({ back: 2 });
     state.sent();
-    expect(JSON.parse(state.againLine())).toEqual({ state: { own: 1, back: 2 }, heard: { told: 8, both: 'told' } });
+    expect(JSON.parse(state.againLine() ?? '')).toEqual({
+      state: { own: 1, back: 2 },
+      heard: { told: 8, both: 'told' },
+    });
     // On its way to us when we were asked.
     state.mergeOutside({ told: 9 });
     expect(state.view()).toEqual({ own: 1, both: 'told', back: 2, told: 9 });

@@ -126,10 +126,12 @@ export class PublishedState {
 
   /**
    * The line that says again all that the worker published, which is sent with it, and all that it heard from outside:
-   * apart, as a newer one of that may be on its way to us already.
+   * apart, as a newer one of that may be on its way to us already. `undefined`: there is none of either, and to say that
+   * would be to publish.
    */
-  againLine(): string {
+  againLine(): string | undefined {
     for (const key of this.#entries.keys()) if (!this.#outside.has(key)) this.#pending.add(key);
+    if (this.#entries.size === 0) return undefined;
     const line = `{"state":${this.#textOf(this.#pending)},"heard":${this.#textOf(this.#outside)}}`;
     this.sent();
     return line;

@@ -222,3 +222,18 @@ test('K01, K02: whoever reads its stdin meets no end of file when the shim, or b
   await send('by the third');
   expect(await box.status('reads')).toMatchObject({ phase: 'running', pid, generation: 1 });
 });
+
+test('K01: modules that are asked to say again what holds, and have published nothing, publish nothing', async () => {
+  await using box = new CrashBox();
+  await box.daemon();
+  const client = await box.client();
+  const kinds = ['process', 'thread'] as const;
+  for (const kind of kinds)
+    await client.call('start', { name: kind, spec: module(kind, 'waits-for-the-signal.mjs', 'sleeping') });
+  await killShim(box);
+  // What they said by then is read before their end is told.
+  for (const name of kinds) {
+    const { worker } = await client.call('stop', { name });
+    expect([worker.exit?.kind, worker.state, worker.stateRevision], name).toEqual(['returned', null, 0]);
+  }
+});
