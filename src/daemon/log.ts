@@ -111,7 +111,12 @@ export class FileSink extends LineSink {
   }
 }
 
-export const createLog = ({ level, terminal, file }: LogOptions): Logger => {
+export interface OwnLog extends Logger {
+  /** How many more there were of what was only counted so far. By itself at the process's end, but not where it goes on as another program. */
+  sayCounted(): void;
+}
+
+export const createLog = ({ level, terminal, file }: LogOptions): OwnLog => {
   const pace = new LogPace({ mono: sinceBoot, after: (ms, callback) => void setTimeout(callback, ms).unref() });
   process.once('exit', () => pace.flush());
   const options: pino.LoggerOptions = {
@@ -133,5 +138,5 @@ export const createLog = ({ level, terminal, file }: LogOptions): Logger => {
     : file === null
       ? new LineSink(2)
       : new FileSink(file);
-  return pino(options, stream);
+  return Object.assign(pino(options, stream), { sayCounted: () => pace.flush() });
 };

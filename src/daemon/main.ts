@@ -259,6 +259,7 @@ const live = async (
     // What was sent until now is told in a turn of the loop, and an exec would forget it.
     await new Promise(setImmediate);
     const keep = { '--open-files': openFiles, '--core-limit': coreLimit, '--signalled': signals.tooLate() };
+    log.sayCounted();
     replaceMyself(keep, callersUmask);
   }
   return 0;

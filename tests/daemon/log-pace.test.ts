@@ -84,6 +84,10 @@ test('the log itself keeps to it', async () => {
   expect(lines().map(({ n, msg }) => n ?? msg)).toEqual([...Array(10).keys(), 'something else']);
   await eventually(() => lines().length > 11);
   expect(lines().at(-1)).toMatchObject({ level: 'info', more: 40, msg: 'worker started: so many more' });
+  for (let n = 0; n < 50; n += 1) log.info({ n }, 'worker started');
+  log.sayCounted();
+  expect(lines().at(-1), 'before its process becomes another').toMatchObject({ more: 40 });
+  expect(lines()).toHaveLength(12 + 11);
 });
 
 test('a file that is full is kept beside the new one, and the one before that goes', () => {
