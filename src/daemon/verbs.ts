@@ -100,8 +100,11 @@ export class Verbs {
         if (outlivesKill(now)) throw notEnded(now);
         return undefined;
       };
-      const waiting = waiters.until(name, gone, { what: 'stopped', signal: session.signal });
-      const ended = await begun(withoutShim.unlessNone(name, waiting), { name, outcome: 'stopped', generation });
+      const waiting = withoutShim.unlessNone(name, (over) => {
+        const signal = AbortSignal.any([session.signal, over]);
+        return waiters.until(name, gone, { what: 'stopped', signal });
+      });
+      const ended = await begun(waiting, { name, outcome: 'stopped', generation });
       const now = registry.get(name) ?? ended;
       // What an earlier end of its own had left: its restart, which would have ended that, was called off.
       if (now.leftovers.length === 0 || isAlive(phaseOf(now))) return { outcome: 'stopped', worker: viewOf(ended) };
@@ -212,8 +215,8 @@ export class Verbs {
     const gone = (now: WorkerRecord | null) =>
       now === null || !isAlive(phaseOf(now)) || outlivesKill(now) ? true : undefined;
     const end = async (name: string) => {
-      const until = () => waiters.until(name, gone, { what: 'stopped' });
-      await withoutShim.unlessNone(name, until()).catch((error: unknown) => {
+      const until = (signal?: AbortSignal) => waiters.until(name, gone, { what: 'stopped', signal });
+      await withoutShim.unlessNone(name, until).catch((error: unknown) => {
         if (!isShimAway(error) || !withoutShim.lose(name)) throw error;
         return until();
       });

@@ -39,8 +39,13 @@ export class WithoutShim {
     this.#options = options;
   }
 
-  /** As `end` ends; or refused in words, once there has been no shim for long and nothing more can be done without. */
-  async unlessNone<T>(name: string, end: Promise<T>): Promise<T> {
+  /**
+   * As what is waited for ends; or refused in words, once there has been no shim for long and nothing more can be done
+   * without. Then nobody waits any longer: the signal says so.
+   */
+  async unlessNone<T>(name: string, wait: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const over = new AbortController();
+    const end = wait(over.signal);
     const { promise, reject } = Promise.withResolvers<never>();
     const waiting: Waiting = { name, refuse: reject };
     this.#waiting.add(waiting);
@@ -51,6 +56,7 @@ export class WithoutShim {
       return await Promise.race([end, promise]);
     } finally {
       this.#waiting.delete(waiting);
+      over.abort();
     }
   }
 

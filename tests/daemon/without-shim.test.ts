@@ -14,8 +14,13 @@ const made = () => {
   const registry = { get: () => ({ run }) } as unknown as Registry;
   const reconciler = { conclude() {} };
   const withoutShim = new WithoutShim({ registry, shim, processes: new FakeProcessTable(), reconciler, clock });
-  const answer = withoutShim.unlessNone('w', new Promise<never>(() => {})).catch((error: unknown) => error);
-  return { clock, shim, withoutShim, answer };
+  let over = new AbortController().signal;
+  const wait = (signal: AbortSignal) => {
+    over = signal;
+    return new Promise<never>(() => {});
+  };
+  const answer = withoutShim.unlessNone('w', wait).catch((error: unknown) => error);
+  return { clock, shim, withoutShim, answer, isOver: () => over.aborted };
 };
 
 test('while there is a shim nothing is looked at, however long a stop takes', async () => {
@@ -31,7 +36,7 @@ test('while there is a shim nothing is looked at, however long a stop takes', as
 });
 
 test('one that is lost while a stop waits is waited for 5 s, and another loss has 5 s of its own', async () => {
-  const { clock, shim, withoutShim, answer } = made();
+  const { clock, shim, withoutShim, answer, isOver } = made();
   let said: unknown = null;
   void answer.then((error) => {
     said = error;
@@ -46,9 +51,10 @@ test('one that is lost while a stop waits is waited for 5 s, and another loss ha
   await clock.run(500);
   lose();
   await clock.run(4500);
-  expect(said).toBe(null);
+  expect([said, isOver()]).toEqual([null, false]);
   await clock.run(500);
   expect(said).toMatchObject({ code: 'worker.busy', message: expect.stringMatching(/^w has ended; .* no shim/) });
+  expect(isOver(), 'nothing waits on').toBe(true);
   await clock.run(500);
   expect(clock.pending).toBe(0);
 });
