@@ -34,6 +34,14 @@ export function* readBlocks(directory: string, options: LineOptions = {}): Gener
 /** How far before a time the lines may have begun that ended after it. */
 export const lookBehindBytes = 2 * maxLineBytes;
 
+/** An offset, or the first that is still there: what was dropped before a time is not missing to who asks since then. */
+export const notDropped = (directory: string, generation: number, offset: number): number => {
+  const open = segmentAt(directory, generation, offset);
+  if (open === null) return Math.max(0, offset);
+  closeSegment(open);
+  return Math.max(offset, open.base);
+};
+
 /**
  * For lines since a time: from where they may begin, and no time. Those that ended before it are for the caller to leave
  * out; by pieces alone the first would lose what of it was written earlier.
@@ -41,7 +49,8 @@ export const lookBehindBytes = 2 * maxLineBytes;
 export const inWholeLines = <T extends ChunkOptions>(directory: string, generation: number, options: T): T => {
   const { since, from = 0 } = options;
   if (since === undefined) return options;
-  const start = Math.max(from, offsetSince(directory, generation, since) - lookBehindBytes);
+  const begun = offsetSince(directory, generation, since) - lookBehindBytes;
+  const start = Math.max(from, notDropped(directory, generation, begun));
   return { ...options, since: undefined, from: start > 0 ? start : options.from };
 };
 

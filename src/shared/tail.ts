@@ -1,6 +1,6 @@
 /** The end of a worker's log: its last lines, found from the back without reading the whole. */
 import { fstatSync } from 'node:fs';
-import { lookBehindBytes } from './log-blocks.ts';
+import { lookBehindBytes, notDropped } from './log-blocks.ts';
 import {
   type IndexEntry,
   type IndexPoint,
@@ -148,7 +148,7 @@ const countBack = (directory: string, generation: number, options: BackOptions):
     const { base } = open;
     try {
       const found = countSegmentBack(open, counter, options);
-      if (found !== null) return found;
+      if (found !== null) return found < base ? notDropped(directory, generation, found) : found;
     } finally {
       closeSegment(open);
     }
@@ -212,7 +212,7 @@ const countPieces = (
 ): number | null => {
   for (const piece of pieces.toReversed()) {
     // A line that ended since then may have begun before.
-    if (piece.at < (options.since ?? -Infinity)) return Math.max(0, piece.end - lookBehindBytes);
+    if (piece.at < (options.since ?? -Infinity)) return piece.end - lookBehindBytes;
     if (piece.at > (options.until ?? Infinity) || options.streams?.includes(piece.stream) === false) continue;
     for (let end = Math.min(piece.end, options.end); end > piece.start; ) {
       const bytes = window.ending(end, Math.min(end - piece.start, maxLineBytes));

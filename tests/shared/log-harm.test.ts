@@ -368,6 +368,25 @@ describe('what is missing', () => {
 });
 
 describe('since a time', () => {
+  test('what was dropped before it is not missing', () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const start = Date.UTC(2026, 0, 1);
+    vi.setSystemTime(start);
+    const log = writer({ maxBytes: 2000, files: 2 });
+    for (let index = 0; index < 1000; index += 1) {
+      vi.setSystemTime(start + index * 1000);
+      log.write('o', Buffer.from(`line ${index}\n`));
+    }
+    log.close();
+    const since = start + 990_000;
+    const expected = Array.from({ length: 10 }, (_, index) => `line ${990 + index}`);
+    const text = ({ line, lost }: LogLine) => (lost === undefined ? line.toString() : lost);
+    expect([...readLines(directory, { since, gaps: true })].map(text)).toEqual(expected);
+    expect(tailLines(directory, 100, { since, gaps: true }).lines.map(text)).toEqual(expected);
+    const page = readPage(directory, startOf(1), { since, follow: false, maxBytes: 100_000 });
+    expect(page.lines.map(text)).toEqual(expected);
+  });
+
   test('a line that began before it comes whole, one that ended before it not at all', () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     const start = Date.UTC(2026, 0, 1);
