@@ -109,8 +109,9 @@ export class CrashBox extends Sandbox {
     }
   }
 
+  /** Not the shell that starts it, which carries the same words for a moment. 0: there is none. */
   get shimPid(): number {
-    return this.processes().find(({ command }) => command.includes('shim.cjs --home'))?.pid ?? 0;
+    return this.processes().find(({ command }) => /^\S*node .*shim\.cjs --home/.test(command))?.pid ?? 0;
   }
 
   /** Living processes that carry the marker of a run of this worker, its leaders and what they spawned. */

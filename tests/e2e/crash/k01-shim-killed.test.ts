@@ -47,7 +47,7 @@ const counters = (all: readonly WorkerView[]) =>
 const killShim = async (box: CrashBox): Promise<void> => {
   const shim = box.shimPid;
   process.kill(shim, 'SIGKILL');
-  await eventually(() => box.shimPid !== 0 && box.shimPid !== shim, { what: 'a new shim', withinMs: 20_000 });
+  await eventually(() => box.shimPid !== shim && box.shimPid !== 0, { what: 'a new shim', withinMs: 20_000 });
 };
 
 /** Each gives back the daemon that is there at the end. */

@@ -17,7 +17,7 @@ test.each(['shim.spawn.ordered', 'shim.spawn.piped'])('each shim dies at %s', as
   const old = box.shimPid;
   const daemon = await box.daemon(`${at}=1*kill`);
   process.kill(old, 'SIGKILL');
-  await eventually(() => box.shimPid !== 0 && box.shimPid !== old);
+  await eventually(() => box.shimPid !== old && box.shimPid !== 0);
   const again = await box.client();
   const spec = { ...command('sleep', '1000'), restart: { policy: 'always' as const } };
   const error = await again.call('start', { name: 'deadly', spec }).catch((reason: unknown) => reason);
@@ -45,7 +45,7 @@ test.each(['shim.spawn.ordered', 'shim.spawn.piped'])('each shim dies at %s', as
   const armed = box.shimPid;
   await box.daemon();
   process.kill(armed, 'SIGKILL');
-  await eventually(() => box.shimPid !== 0 && box.shimPid !== armed);
+  await eventually(() => box.shimPid !== armed && box.shimPid !== 0);
   const last = await box.client();
   expect((await last.call('start', { name: 'deadly' })).worker).toMatchObject({ phase: 'running', generation: 2 });
 }, 120_000);
