@@ -54,7 +54,7 @@ export class Interrupts {
    * Of a worker that has ended: whether its output was left behind. So it is with the next signal, and after an earlier
    * one where nobody reads it.
    */
-  async leaves(output: Promise<void>): Promise<boolean> {
+  async leaves(output: Promise<unknown>): Promise<boolean> {
     const leaving = Promise.withResolvers<void>();
     this.#leave = leaving.resolve;
     clearTimeout(this.#timer);

@@ -78,6 +78,28 @@ test.each([
   await new Promise((resolve) => shell.once('close', resolve));
 });
 
+test('output that cannot be written is said at once, the worker goes on, and is forgotten at its end', async () => {
+  await using box = new Sandbox();
+  await box.startDaemon();
+  const client = await box.client();
+  const script = '"$0" "$1" run --rm --stdin -n r -- sh -c "echo one; read go; exit 3" >/dev/full';
+  const child = spawn('bash', ['-c', script, process.execPath, join(dist, 'workerctl.cjs')], {
+    env: box.env(),
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  child.stderr.on('data', (text: Buffer) => {
+    said += text.toString();
+  });
+  await eventually(() => said.endsWith('\n'));
+  expect(said).toMatch(/^workerctl: cannot pass on what r writes: ENOSPC: .*\. It goes on, .*: workerctl logs r\n$/);
+  expect((await box.status('r')).phase).toBe('running');
+  await client.call('send', { name: 'r', text: 'go' });
+  await eventually(() => child.exitCode !== null);
+  expect(child.exitCode).toBe(125);
+  expect((await box.workerctl(['status', 'r'])).code).toBe(4);
+});
+
 test('--rm forgets it at the end', async () => {
   await using box = new Sandbox();
   expect((await box.workerctl(['run', '--rm', '-n', 'r', '--', 'true'])).code).toBe(0);

@@ -54,7 +54,11 @@ const runForeground = async (context: Context, args: Args): Promise<number> => {
     const tracker = new RunTracker();
     const ending = client.call('wait', { name, for: 'exit' });
     ending.then(({ worker }) => tracker.finish(worker.generation)).catch(() => tracker.finish());
-    const output = passOn(context, client, { name, tracker, result, before, signal: done.signal, interrupts });
+    const passing = passOn(context, client, { name, tracker, result, before, signal: done.signal, interrupts });
+    const output = passing.then(
+      () => null,
+      (error: unknown) => sayCut(context, name, error),
+    );
     output.catch(() => {});
     await inTime(client, name, params);
     const ended = await Promise.race([ending, interrupts.refused]);
@@ -67,11 +71,20 @@ const runForeground = async (context: Context, args: Args): Promise<number> => {
     if (!left) explain(context, worker);
     if (args.flag('rm')) await client.call('remove', { name });
     if (left) interrupts.end();
-    return interrupts.code ?? exitCodeOf(worker) ?? exitCodes.failed;
+    const cut = left ? null : await output;
+    return interrupts.code ?? cut ?? exitCodeOf(worker) ?? exitCodes.failed;
   } finally {
     interrupts.stop();
     done.abort();
   }
+};
+
+/** A full disk, say: said at once, as the worker goes on, be it for days. The exit code. */
+const sayCut = (context: Context, name: string, error: unknown): number => {
+  if (error instanceof WorkerdError || error instanceof BrokenPipe) throw error;
+  const why = error instanceof Error ? error.message : String(error);
+  const words = `cannot pass on what ${name} writes: ${why}. It goes on, and its log has all: workerctl logs ${name}`;
+  return context.fail(new WorkerdError('internal', words, { name }));
 };
 
 /** Where a time was given to be running or ready in: passed means exit code 124, and the worker is left as it is. */
