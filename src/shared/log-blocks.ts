@@ -1,6 +1,6 @@
 /** A worker's log in lines: of one run or of all, whole ones also where only those since a time are wanted. */
 import { type IndexEntry, listGenerations, marks, parseIndexLine, readBytes } from './log-file.ts';
-import { LineAssembler, type LogBlock, type LogLine, linesIn, maxLineBytes } from './log-lines.ts';
+import { isGapAt, LineAssembler, type LogBlock, type LogLine, linesIn, maxLineBytes } from './log-lines.ts';
 import { type ChunkOptions, readChunks, startIn } from './log-reader.ts';
 import { closeSegment, type OpenSegment, segmentAt } from './log-segments.ts';
 
@@ -24,6 +24,7 @@ export function* readBlocks(directory: string, options: LineOptions = {}): Gener
     const { since = -Infinity, unfinished } = options;
     const assembler = unfinished ?? new LineAssembler();
     for (const chunk of readChunks(directory, generation, inWholeLines(directory, generation, options))) {
+      if (unfinished !== undefined && isGapAt(chunk, options.to ?? Infinity)) continue;
       for (const block of assembler.pushBlocks(chunk)) if (block.at >= since) yield block;
     }
     if (unfinished !== undefined) continue;

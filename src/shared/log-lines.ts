@@ -26,6 +26,9 @@ export interface LogChunk {
   readonly lost?: Lost;
 }
 
+/** Could not be written at the very end: whoever follows from there meets it, and is to tell it alone. */
+export const isGapAt = ({ lost, offset }: LogChunk, end: number): boolean => lost?.why === 'unwritten' && offset >= end;
+
 export interface LogBlock {
   /** When it was read; of a line, when its end was. */
   readonly at: number;

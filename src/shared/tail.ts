@@ -13,6 +13,7 @@ import {
   pointBefore,
   readBytes,
 } from './log-file.ts';
+import { isGapAt } from './log-lines.ts';
 import { isOlder, LineAssembler, type LogLine, maxLineBytes, readChunks } from './log-reader.ts';
 import { closeSegment, type OpenSegment, segmentAt } from './log-segments.ts';
 
@@ -54,6 +55,7 @@ export const tailLines = (directory: string, count: number, options: TailOptions
     const last = new LastLines(count - kept);
     const wanted = { ...options, since: undefined, from: from > 0 ? from : undefined, to: end };
     for (const chunk of readChunks(directory, generation, wanted)) {
+      if (options.follow === true && isGapAt(chunk, end)) continue;
       for (const line of assembler.push(chunk)) if (line.at >= since) last.add(line);
     }
     if (cursor === null && options.follow === true) unfinished = assembler;
