@@ -402,6 +402,15 @@ describe('logs', () => {
     expect((await cli(['logs', 'a', '--grep', '(', ...at(fake)])).err).toContain('is not a regular expression');
   });
 
+  test('of a run that has none: whether that is being started or gone', async () => {
+    const fake = await serve({ status: statusOf(() => [makeView({ name: 'a', generation: 2, phase: 'starting' })]) });
+    const logs = (...flags: string[]) => cli(['logs', 'a', ...flags, ...at(fake)]);
+    expect(await logs()).toEqual({ code: 0, out: '', err: "workerctl: a's run 2 has no log: it is being started\n" });
+    expect((await logs('--run', '1')).err).toMatch(
+      /^workerctl: a's run 1 has no log: it did not start, or .*deleted\n$/,
+    );
+  });
+
   test('several by time, each with its name', async () => {
     const fake = await serve({ status: two() });
     writeLog(fake.home, 'a', 1, [

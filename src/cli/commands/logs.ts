@@ -109,11 +109,14 @@ const showLogs = async (context: Context, args: Args): Promise<number> => {
     const { followLogs } = await import('../follow-logs.ts');
     return followLogs(context, sources, query, printer);
   }
-  for (const { name, directory, generation } of sources) {
+  for (const [index, { name, directory, generation }] of sources.entries()) {
     if (generation === 0) {
       if (!context.json) context.note(`${name} has not run yet`);
     } else if (isGone(name, directory, generation)) {
-      context.note(`${name}'s run ${generation} has no log: it did not start, or its log was rotated away or deleted`);
+      const why = isBeginning(views[index], generation)
+        ? 'it is being started'
+        : 'it did not start, or its log was rotated away or deleted';
+      context.note(`${name}'s run ${generation} has no log: ${why}`);
     }
   }
   const first = sources.length === 1 ? sources[0] : undefined;
@@ -129,6 +132,9 @@ const showLogs = async (context: Context, args: Args): Promise<number> => {
   }
   return 0;
 };
+
+const isBeginning = (view: WorkerView | undefined, generation: number): boolean =>
+  view?.phase === 'starting' && view.generation === generation;
 
 /** Every run that started has a log, be it empty. */
 const isGone = (name: string, directory: string, generation: number): boolean => {
