@@ -66,12 +66,14 @@ function* blocksOf({ name, directory, generation }: Source, query: LogQuery, rea
     ...(follow ? { to: end, unfinished } : {}),
   };
   try {
-    if (grep !== null)
+    if (grep !== null && (count <= mostHeld || !Number.isFinite(count)))
       for (const line of lastMatching(readBlocks(directory, options), grep, count)) yield asBlock(line);
     else if (!Number.isFinite(count)) yield* readBlocks(directory, options);
     else {
-      const from = tailStart(directory, generation, count, options)?.from;
-      yield* lastOf(count, (more) => readBlocks(directory, { ...options, from, to: end, ...more }), follow);
+      const from = grep === null ? tailStart(directory, generation, count, options)?.from : undefined;
+      const read = (more: Pick<LineOptions, 'unfinished'>) =>
+        readBlocks(directory, { ...options, from, to: end, ...more });
+      yield* lastOf(read, query);
     }
   } catch (error) {
     throw explainDenied(error, name);
@@ -102,20 +104,20 @@ function* lastMatching(blocks: Iterable<LogBlock>, grep: RegExp, count: number):
 
 /** Read once to count them, and again to skip all but the last. */
 function* lastOf(
-  count: number,
   read: (more: Pick<LineOptions, 'unfinished'>) => Iterable<LogBlock>,
-  follow: boolean,
+  { count, grep, follow }: LogQuery,
 ): Generator<LogBlock> {
   let skip = -count;
-  for (const { lost } of linesIn(read(follow ? { unfinished: new LineAssembler() } : {}))) {
-    if (lost === undefined) skip += 1;
+  for (const line of linesIn(read(follow ? { unfinished: new LineAssembler() } : {}))) {
+    if (line.lost === undefined && matches(line, grep)) skip += 1;
   }
   for (const block of read({})) {
-    if (skip <= 0) {
+    if (skip <= 0 && grep === null) {
       yield block;
       continue;
     }
     for (const line of linesIn([block])) {
+      if (!matches(line, grep)) continue;
       if (skip > 0 && line.lost === undefined) skip -= 1;
       else if (skip <= 0) yield asBlock(line);
     }

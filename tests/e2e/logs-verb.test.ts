@@ -82,6 +82,8 @@ describe('formats', () => {
     await box.workerctl(['run', '-n', 'w', ...speak('seq 60000; printf 60001')]);
     const logs = async (...flags: string[]) => lines(`${(await box.workerctl(['logs', 'w', ...flags])).stdout}`);
     expect(await logs('--grep', '99$', '-n', '3')).toEqual(['59799', '59899', '59999']);
+    const fives = await logs('--grep', '[05]$', '-n', '11000');
+    expect([fives.length, fives[0], fives.at(-1)]).toEqual([11_000, '5005', '60000']);
     const many = await logs('-n', '20000');
     expect([many.length, many[0], many.at(-1)]).toEqual([20_000, '40002', '60001']);
     expect(await logs('-n', '20000', '--raw').then((found) => found.length)).toBe(19_999);
@@ -216,17 +218,19 @@ describe('following', () => {
       box.spawn('workerctl', ['logs', '-f', '--run', '1', 'w', '-n', 'all']),
       box.spawn('workerctl', ['logs', '-f', '--run', '1', 'w', '-n', 'all', '--raw']),
       box.spawn('workerctl', ['logs', '-f', '--run', '1', 'w', '--grep', '0$|line|end', '-n', '2']),
+      box.spawn('workerctl', ['logs', '-f', '--run', '1', 'w', '--grep', '[1-9]|line', '-n', '20000']),
     ];
     await eventually(() => followers.slice(1).every(({ stdout }) => stdout().includes('50000')));
     await client.call('send', { name: 'w', text: 'go' });
     const found = await Promise.all(followers.map(({ finished }) => finished));
-    expect(found.map(({ code }) => code)).toEqual([0, 0, 0, 0, 0]);
+    expect(found.map(({ code }) => code)).toEqual([0, 0, 0, 0, 0, 0]);
     const numbers = (from: number) => Array.from({ length: 50_001 - from }, (_, index) => `${from + index}`);
     expect(lines(found[0]?.stdout ?? '')).toEqual(expected);
     expect(lines(found[1]?.stdout ?? '')).toEqual([...numbers(30_001), ...expected]);
     expect(lines(found[2]?.stdout ?? '')).toEqual([...numbers(1), ...expected]);
     expect(`${found[3]?.stdout}\n`).toBe(found[2]?.stdout);
     expect(lines(found[4]?.stdout ?? '')).toEqual(['49990', '50000', 'half line', '50010', 'end']);
+    expect(lines(found[5]?.stdout ?? '')).toEqual([...numbers(30_001), ...expected.slice(0, -1)]);
   });
 
   test('C02: a reader that leaves ends it, with nothing said, also where nothing more is written', async () => {
