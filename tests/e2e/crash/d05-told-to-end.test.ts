@@ -58,7 +58,7 @@ test.concurrent.each([
 
 test.concurrent('killed in the middle of its replacement, when there is no socket: any verb starts the next one', async () => {
   await using box = new CrashBox();
-  const daemon = await box.daemon('adoption.begun=1*sleep(1000)');
+  const daemon = await box.daemon('adoption.begun=1*sleep(2000)');
   const client = await box.client();
   await client.call('start', { name: 'w', spec: command('sleep', '1000') });
   const { pid } = await box.status('w');
