@@ -412,3 +412,13 @@ describe('since a time', () => {
     );
   });
 });
+
+test('of many short runs the newest are kept, however little they wrote', () => {
+  for (let generation = 1; generation <= 205; generation += 1) {
+    const log = writer({ generation });
+    log.write('o', Buffer.from(`run ${generation}\n`));
+    log.close();
+  }
+  const kept = [...new Set(listSegments(directory).map((segment) => segment.generation))];
+  expect([kept.length, kept[0], kept.at(-1)]).toEqual([200, 6, 205]);
+});

@@ -3,7 +3,7 @@
  *
  * Promises: never throws; a log that cannot be written costs its bytes, which are counted, said once per streak and
  * marked in the index when logging goes on; a file that somebody deleted, renamed or cut is replaced within a second
- * of writing; all segments of a worker together keep within `files * maxBytes`, and within 1,000 runs.
+ * of writing; all segments of a worker together keep within `files * maxBytes`, and within 200 runs.
  */
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, renameSync, statSync, writeSync } from 'node:fs';
 import {

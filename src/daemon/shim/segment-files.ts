@@ -95,8 +95,8 @@ const remove = (path: string): void => {
   }
 };
 
-/** Of this many runs a worker's logs are kept at most, however short: each costs a file or two. */
-const mostRuns = 1000;
+/** Of this many runs a worker's logs are kept at most, however short: each is looked at whenever another begins. */
+const mostRuns = 200;
 
 interface Bounds {
   readonly directory: string;
