@@ -91,6 +91,7 @@ export class Daemon {
   readonly #processes = new LinuxProcessTable();
   #ended: (ending: Ending) => void = () => {};
   readonly #whenEnded: Promise<Ending>;
+  readonly #serving = Promise.withResolvers<void>();
   #stopping = false;
   #replaced = false;
   #retryPending = false;
@@ -289,6 +290,7 @@ export class Daemon {
       log.info({ daemon: process.pid, socket: places.socket, home: places.home }, 'ready');
       endHandover(places.socket, listensMono);
       onReady();
+      this.#serving.resolve();
       serviceManager.ready(this.#statusText());
       void this.#findLeftovers();
     }
@@ -349,8 +351,10 @@ export class Daemon {
     const refuseWhileStopping = () => {
       if (this.#stopping) throw new WorkerdError('daemon.stopping', 'the daemon is about to end');
     };
-    refuseWhileStopping();
     this.#options.log.info({ via: by.via, by: by.pid }, 'asked to be replaced');
+    // Replaced before it was ready, it would never tell its starter that it is.
+    await Promise.race([this.#serving.promise, this.#whenEnded]);
+    refuseWhileStopping();
     await this.#replacement.check();
     refuseWhileStopping();
     this.#replacement.begin();

@@ -254,7 +254,7 @@ const live = async (
   });
   const ended = daemon.run(() => tellStarter(flags.readyFd, { ready: true, pid: process.pid }));
   const early = flags.signalled ?? signals.early;
-  if (early !== null) signals.stop(early);
+  if (early !== null) signals.obey(early);
   if ((await ended) === 'restart') {
     // What was sent until now is told in a turn of the loop, and an exec would forget it.
     await new Promise(setImmediate);

@@ -12,9 +12,9 @@ interface HeldSignals {
 const ending = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 export interface Signals {
-  /** Came before there was a daemon to end. */
+  /** Came before there was a daemon that could obey. */
   readonly early: string | null;
-  readonly stop: (signal: string) => void;
+  readonly obey: (signal: string) => void;
   /** The one that came when the daemon had given way: it is for the next one to obey. */
   readonly tooLate: () => string | null;
 }
@@ -32,23 +32,22 @@ export const installSignals = (daemon: Daemon, terminal: boolean, log: Logger): 
     }
     void daemon.stop(daemon.externalShim, { ...actor, via: signal }).then(() => daemon.finish());
   };
-  process.on('SIGTERM', () => stop('SIGTERM'));
-  process.on('SIGINT', () => stop('SIGINT'));
-  process.on('SIGHUP', () => {
-    // The terminal it was started from went away: that is an end. A service's HUP means: begin anew.
-    if (terminal) {
-      stop('SIGHUP');
+  const obey = (signal: string) => {
+    // Of a terminal that went away HUP is an end. A service's means: begin anew, with what is on disk now.
+    if (signal !== 'SIGHUP' || terminal) {
+      stop(signal);
       return;
     }
     daemon
       .restart({ ...actor, via: 'SIGHUP' })
       .catch((error: unknown) => log.error({ error: String(error) }, 'not replaced'));
-  });
+  };
+  for (const signal of ending) process.on(signal, () => obey(signal));
   // Their default is to end us, to stop us, or (USR1) to open a debugger for every local user.
   for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGALRM', 'SIGWINCH', 'SIGTSTP', 'SIGCONT'] as const) {
     process.on(signal, () => {});
   }
-  return { early: takeHeld(terminal), stop, tooLate: () => late };
+  return { early: takeHeld(), obey, tooLate: () => late };
 };
 
 /** There will be no daemon here that could obey: from now on they mean what they mean to any program. */
@@ -57,10 +56,11 @@ export const letSignalsEnd = (): void => {
   if (signal !== undefined) process.kill(process.pid, signal);
 };
 
-/** After our own handlers are there: one that has not been told of yet is told to them. */
-const takeHeld = (terminal: boolean): string | null =>
-  // To begin anew is what we have just done.
-  noLongerHeld().find((signal) => signal !== 'SIGHUP' || terminal) ?? null;
+/** After our own handlers are there: one that has not been told of yet is told to them. An end is more than a beginning. */
+const takeHeld = (): string | null => {
+  const held = noLongerHeld();
+  return held.find((signal) => signal !== 'SIGHUP') ?? held[0] ?? null;
+};
 
 const noLongerHeld = (): readonly string[] => {
   const { heldSignals } = globalThis as { readonly heldSignals?: HeldSignals };
