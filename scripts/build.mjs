@@ -37,7 +37,10 @@ await Promise.all([
 ]);
 
 // What an old Node can read: it is told in words that it is too old, not by a syntax error of what follows.
-const versionCheck = (name) => `#!/usr/bin/env -S node --
+// Node raises its limit of open files as it starts, and nobody can ask it afterwards what that was: a shell looks before, for
+// the verbs that hand it on to workers. `--` keeps what follows from being read as Node's own flags.
+const versionCheck = (name) => `#!/usr/bin/env sh
+':' //; case " $* " in *' start '*|*' run '*) WORKERD_OPEN_FILES=$(ulimit -S -n) && export WORKERD_OPEN_FILES;; esac; exec node -- "$0" "$@"
 var major = parseInt(process.versions.node, 10);
 if (major < 24) {
   process.stderr.write(
@@ -45,6 +48,10 @@ if (major < 24) {
   );
   process.exit(125);
 }
+`;
+const openFiles = `
+globalThis.openFilesBefore = process.env.WORKERD_OPEN_FILES;
+delete process.env.WORKERD_OPEN_FILES;
 `;
 // Compiled code is kept in the home, where it is ours alone: whoever can write a code cache can run code.
 const codeCache = `
@@ -96,7 +103,7 @@ const bins = {
 const linkDirectory = join(root, 'node_modules', '.bin');
 for (const [name, program] of Object.entries(bins)) {
   const path = join(next, `${name}.cjs`);
-  writeFileSync(path, `${versionCheck(name)}${program}`);
+  writeFileSync(path, `${versionCheck(name)}${openFiles}${program}`);
   chmodSync(path, 0o755);
   if (!existsSync(linkDirectory)) continue;
   // In a clone the package's own programs are at hand as those of its dependencies are: `npx workerctl`.

@@ -311,7 +311,7 @@ request, too long, too many in a batch), -32601 (no such method).
 
 ## Nouns
 
-${['SpecInput', 'Caller', 'WorkerView', 'Spec', 'Actor', 'Leftover', 'Run', 'LogEntry', 'Problem'].map(nounSection).join('\n\n')}
+${['SpecInput', 'Caller', 'SoftLimits', 'WorkerView', 'Spec', 'Actor', 'Leftover', 'Run', 'LogEntry', 'Problem'].map(nounSection).join('\n\n')}
 
 ### Exit
 

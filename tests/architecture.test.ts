@@ -56,17 +56,21 @@ const shimShared = [
   'log-reader',
   'paths',
   'peer',
+  'resource-limits',
   'shim-token',
   'tail',
   'worker',
 ].map((name) => `src/shared/${name}.ts`);
 const below = (directory: string) => (file: string) => file.startsWith(directory);
 
+/** They bring zod: the CLI and the rest of shared may have their types, nothing else. */
+const schemas: readonly string[] = ['definition-schema', 'protocol', 'results'].map((name) => `src/shared/${name}.ts`);
+
 const parts: readonly Part[] = [
   { name: 'cli', holds: below('src/cli/'), may: ['node:', 'commander', 'package.json', 'src/cli/', 'src/shared/'] },
   {
     name: 'shared/protocol',
-    holds: (file) => file === 'src/shared/protocol.ts' || file === 'src/shared/results.ts',
+    holds: (file) => schemas.includes(file),
     may: ['node:', 'zod', 'src/shared/'],
   },
   { name: 'shared', holds: below('src/shared/'), may: ['node:', 'json-rpc-2.0', 'src/shared/'] },
@@ -81,8 +85,6 @@ const parts: readonly Part[] = [
 ];
 /** The one file of the shim that the daemon may know. */
 const shimProtocol = 'src/daemon/shim/protocol.ts';
-/** They bring zod: the CLI and the rest of shared may have their types, nothing else. */
-const schemas: readonly string[] = ['src/shared/protocol.ts', 'src/shared/results.ts'];
 
 /** Where an import leads: a path below the root, or a package as it stands. */
 const placeOf = (file: string, target: string): string =>
@@ -121,7 +123,6 @@ const maxLines = 350;
 /** Longer, for a reason; the ceiling keeps it from growing on. */
 const longer: Readonly<Record<string, { readonly ceiling: number; readonly reason: string }>> = {
   'src/daemon/daemon.ts': { ceiling: 450, reason: 'the composition root: one life of the daemon, wired in one place' },
-  'src/shared/protocol.ts': { ceiling: 400, reason: 'the one table of methods' },
 };
 const linesOf = (source: string): number => source.split('\n').length - 1;
 

@@ -265,5 +265,5 @@ const callerOf = (io: Io, spec: SpecInput): CallerInput => {
     if (value !== undefined && passedOn) env[key] = value;
   }
   // With a directory of its own named, the one we are in does not matter, even if it is gone.
-  return { env, cwd: spec.cwd ?? io.cwd(), umask: io.umask() };
+  return { env, cwd: spec.cwd ?? io.cwd(), umask: io.umask(), limits: io.limits() };
 };

@@ -3,6 +3,7 @@
  * their own. Output is written at once and whole; a reader that has gone is said as `BrokenPipe`.
  */
 import { fstatSync, write, writeSync } from 'node:fs';
+import { type SoftLimits, startersLimits } from '../shared/resource-limits.ts';
 import { usage } from './values.ts';
 
 export interface Output {
@@ -27,6 +28,8 @@ export interface Io {
   readonly uid: number;
   cwd(): string;
   umask(): number;
+  /** The soft resource limits that we were started under. */
+  limits(): SoftLimits;
   /** The program of the daemon, beside this one. */
   daemonProgram(): string;
   /** Calls `listener` on each such signal until the returned function is called. */
@@ -160,6 +163,7 @@ export const processIo = (daemonProgram: () => string): Io => ({
   uid: process.getuid?.() ?? 0,
   cwd: currentDirectory,
   umask: () => process.umask(),
+  limits: startersLimits,
   daemonProgram,
   onSignal(signal, listener) {
     process.on(signal, listener);

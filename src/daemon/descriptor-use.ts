@@ -1,14 +1,11 @@
 /** How many descriptors this process may have, and has. */
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
+import { boundsOf } from '../shared/resource-limits.ts';
 
 /** How many files this process may have open; Node has raised its soft limit to the hard one. `null`: not known. */
 export const openFilesLimit = (): number | null => {
-  try {
-    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
-    return soft === undefined ? null : Number(soft);
-  } catch {
-    return null;
-  }
+  const soft = boundsOf('self').nofile?.soft ?? Infinity;
+  return Number.isFinite(soft) ? soft : null;
 };
 
 /** The kernel gives the lowest number that is free: all below it are in use. `null`: there is none to be had. */

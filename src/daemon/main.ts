@@ -12,6 +12,7 @@ import { WorkerdError } from '../shared/errors.ts';
 import { armFailpoints, failpointVariable } from '../shared/failpoints.ts';
 import { type Places, resolvePlaces } from '../shared/paths.ts';
 import { jsonText, printable } from '../shared/printable.ts';
+import { startersOpenFiles } from '../shared/resource-limits.ts';
 import { type ControlOptions, runRestart, runStatus, runStop, sayAlreadyRunning, startDetached } from './control.ts';
 import { Daemon } from './daemon.ts';
 import {
@@ -32,7 +33,6 @@ import { checkMyself } from './self-check.ts';
 import { connectServiceManager } from './service-manager.ts';
 import { shimFlags } from './shim-start.ts';
 import { installSignals, letSignalsEnd } from './signals.ts';
-import { callersOpenFilesLimit } from './system.ts';
 
 /** Where this program and its siblings (shim, hosts) are. */
 const programs = import.meta.dirname;
@@ -89,7 +89,11 @@ const run = async (argv: readonly string[]): Promise<number> => {
   command('start', 'Runs the daemon, in the foreground unless --detach is given.')
     .option('--detach', 'return when it answers, and print its pid')
     .option('--external-shim', 'the shim is started and stopped by somebody else (workerd shim)')
-    .option('--open-files <n>', "soft limit of open files for workers (default: the caller's)", openFilesOf)
+    .option(
+      '--open-files <n>',
+      'soft limit of open files for workers whose definition brings none (default: yours)',
+      openFilesOf,
+    )
     .option('--log-level <level>', 'debug, info, warn or error (default: info; also WORKERD_LOG)', logLevelOf)
     .addOption(program.createOption('--core-limit <bytes>').hideHelp())
     .addOption(program.createOption('--background').hideHelp())
@@ -229,7 +233,7 @@ const live = async (
   const log = createLog({ level, terminal, file: background ? places.daemonLog : null });
   // A variable may come from anywhere, and a daemon that is being replaced must come up.
   if (wished !== '' && wished !== level) log.warn({ WORKERD_LOG: wished }, `no such log level: ${level} is used`);
-  const openFiles = flags.openFiles ?? callersOpenFilesLimit(process.ppid);
+  const openFiles = flags.openFiles ?? startersOpenFiles();
   const serviceManager = connectServiceManager(process.env, log);
   const coreLimit = flags.coreLimit ?? withoutCoreDumps();
   process.chdir('/');

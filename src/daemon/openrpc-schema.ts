@@ -159,6 +159,7 @@ const nounWords: Readonly<Record<string, string>> = {
   JsonObject: 'an object',
   SpecInput: 'an object with kind, and command or module',
   Caller: 'an object with env, cwd, umask',
+  SoftLimits: 'an object of limits, such as nofile',
 };
 
 /** The part of a method's params that a path leads to; `value` is what was given for them. */

@@ -4,6 +4,7 @@
  */
 import type { ErrorCode } from '../shared/errors.ts';
 import type { CallerInput, MethodName, ParamsInput, Result, WorkerEvent } from '../shared/protocol.ts';
+import type { ResourceName } from '../shared/resource-limits.ts';
 import type { CommandSpec, ModuleSpec, WorkerView } from '../shared/worker.ts';
 
 interface Example<M extends MethodName> {
@@ -81,6 +82,25 @@ export const callerWords: { readonly [K in keyof CallerInput]: string } = {
   env: 'The environment that is captured.',
   cwd: 'Absolute.',
   umask: 'The file mode mask as a number: 18 is 022.',
+  limits: "Soft resource limits, as far as the hard ones allow; one left out is as the daemon's starter had it.",
+};
+export const limitWords: { readonly [N in ResourceName]: string } = {
+  as: 'Address space, bytes. null: unlimited, here and in the others.',
+  core: 'Core file, bytes.',
+  cpu: 'CPU time, seconds.',
+  data: 'Data segment, bytes.',
+  fsize: 'Size of a file that it writes, bytes.',
+  locks: 'File locks.',
+  memlock: 'Locked memory, bytes.',
+  msgqueue: 'POSIX message queues, bytes.',
+  nice: '20 less the lowest nice value.',
+  nofile: 'Open files.',
+  nproc: 'Processes of its user.',
+  rss: 'Resident set, bytes.',
+  rtprio: 'Realtime priority.',
+  rttime: 'Realtime CPU time without a pause, µs.',
+  sigpending: 'Queued signals.',
+  stack: 'Stack, bytes.',
 };
 
 const exampleSpec = {

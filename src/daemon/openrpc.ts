@@ -7,7 +7,15 @@ import { limits } from '../shared/limits.ts';
 import { type MethodName, methods, protocolVersion } from '../shared/protocol.ts';
 import type { JsonObject } from '../shared/worker.ts';
 import { paramSchemas, propertiesOf, resultJsonSchemas, type Schema } from './openrpc-schema.ts';
-import { callerWords, commonErrors, errorWords, eventWords, methodWords, specWords } from './openrpc-words.ts';
+import {
+  callerWords,
+  commonErrors,
+  errorWords,
+  eventWords,
+  limitWords,
+  methodWords,
+  specWords,
+} from './openrpc-words.ts';
 
 export interface ContentDescriptor {
   readonly name: string;
@@ -127,6 +135,7 @@ export const buildDocument = (version: string): OpenRpcDocument => {
     ['SpecInput', specWords] as const,
     ['Spec', specWords],
     ['Caller', callerWords],
+    ['SoftLimits', limitWords],
   ] as const) {
     const schema = schemas[noun];
     if (schema !== undefined) schemas[noun] = withWords(schema, words);

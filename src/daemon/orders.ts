@@ -11,13 +11,14 @@ export interface OrderContext {
   readonly places: Places;
   /** argv that a process host begins with; module and export follow. */
   readonly processHost: readonly string[];
-  /** The soft limit of open files that holds for workers; `null`: as it is. */
+  /** The soft limit of open files of workers whose definition brings none; `null`: as it is. */
   readonly openFiles: number | null;
 }
 
 export const spawnOrder = (worker: WorkerRecord, run: Run, context: OrderContext): SpawnParams => {
   const { spec, caller, name } = worker;
   const { places } = context;
+  const limits = caller.limits ?? {};
   const env = workerEnvironment({
     spec,
     caller,
@@ -33,7 +34,8 @@ export const spawnOrder = (worker: WorkerRecord, run: Run, context: OrderContext
     cwd: spec.cwd ?? caller.cwd,
     umask: spec.umask ?? caller.umask,
     user: spec.user,
-    openFiles: context.openFiles,
+    openFiles: limits.nofile === undefined ? context.openFiles : limits.nofile,
+    limits,
     stop: { signal: run.stopSignal, graceMs: run.graceMs },
     log: { directory: workerLogDirectory(places, name), ...spec.log },
     host: run.host,

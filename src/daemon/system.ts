@@ -1,6 +1,5 @@
 /** The real clock, and small facts about this machine and this process. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { sinceBoot } from '../shared/since-boot.ts';
 import type { Clock } from './ports.ts';
 
@@ -29,17 +28,3 @@ export const systemClock: Clock = {
 };
 
 export const nonce = (bytes: number): string => randomBytes(bytes).toString('hex');
-
-/**
- * The soft limit of open files of whoever started us. Node raises its own to the hard limit at start, and would hand
- * that on to every worker; the parent's (a shell's, a service manager's) is what a user set.
- */
-export const callersOpenFilesLimit = (parentPid: number): number | null => {
-  try {
-    const line = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync(`/proc/${parentPid}/limits`, 'utf8'));
-    const soft = line?.[1];
-    return soft === undefined || soft === 'unlimited' ? null : Number(soft);
-  } catch {
-    return null;
-  }
-};

@@ -3,15 +3,13 @@
  * limit back that their starter had.
  */
 
+import { boundsOf } from './resource-limits.ts';
+
 /** As `prlimit` takes it: bytes, or `unlimited`. `null`: there would be no dump as it is, or it cannot be known. */
 export const coreLimit = (): string | null => {
-  const { readFileSync } = process.getBuiltinModule('node:fs');
-  try {
-    const soft = /^Max core file size\s+(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
-    return soft === undefined || soft === '0' ? null : soft;
-  } catch {
-    return null;
-  }
+  const soft = boundsOf('self').core?.soft ?? 0;
+  if (soft === 0) return null;
+  return Number.isFinite(soft) ? String(soft) : 'unlimited';
 };
 
 /** By its path: a PATH is somebody's, and may lead anywhere. */

@@ -7,6 +7,7 @@ import { closeInherited } from './descriptors.ts';
 import { isClean } from './environment.ts';
 import { failpointVariable } from './failpoints.ts';
 import type { Places } from './paths.ts';
+import { startersOpenFiles } from './resource-limits.ts';
 
 export interface LaunchOptions {
   readonly places: Places;
@@ -45,15 +46,10 @@ const cleanEnvironment = (env: LaunchOptions['env']): Record<string, string> =>
     ),
   );
 
-/** The soft limit of open files of whoever started us: Node has raised its own, and a child would inherit that. */
-const callersOpenFiles = (): readonly string[] => {
-  try {
-    const limits = readFileSync(`/proc/${process.ppid}/limits`, 'utf8');
-    const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
-    return soft === undefined ? [] : ['--open-files', soft];
-  } catch {
-    return [];
-  }
+/** It cannot ask for itself: between us and it is a shell, which has the limit that Node has raised. */
+const openFiles = (): readonly string[] => {
+  const soft = startersOpenFiles();
+  return soft === null ? [] : ['--open-files', String(soft)];
 };
 
 export const launchDaemon = async ({ places, program, env, flags = [], signal }: LaunchOptions): Promise<Readiness> => {
@@ -62,7 +58,7 @@ export const launchDaemon = async ({ places, program, env, flags = [], signal }:
   closeInherited(undefined);
   const where = ['--home', places.home, '--socket', places.socket];
   const argv = [process.execPath, '--disable-sigusr1', ...memoryFlags, program, 'start', '--background', ...where];
-  argv.push('--ready-fd', '3', ...(flags.includes('--open-files') ? [] : callersOpenFiles()), ...flags);
+  argv.push('--ready-fd', '3', ...(flags.includes('--open-files') ? [] : openFiles()), ...flags);
   const child = spawn('/bin/sh', ['-c', '"$@" </dev/null >/dev/null 2>&1 &', 'sh', ...argv], {
     cwd: '/',
     detached: true,

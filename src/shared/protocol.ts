@@ -4,122 +4,33 @@
  * (`import type`), so that zod never reaches the CLI's start-up path. What results look like is written down as
  * schemas in results.ts, proven equal to the types here; `rpc.discover` tells all of it.
  */
-import { constants } from 'node:os';
 import { z } from 'zod';
 import type { DaemonInfo } from './daemon-info.ts';
-import { limits } from './limits.ts';
-import type { Json, JsonObject, LogEntry, LogGap, RunView, WorkerView } from './worker.ts';
+import { caller, json, jsonObject, milliseconds, signal, softLimits, spec, text } from './definition-schema.ts';
+import type { JsonObject, LogEntry, LogGap, RunView, WorkerView } from './worker.ts';
 import { namePattern } from './worker.ts';
 
 export const protocolVersion = 1;
 
-const text = (maxLength: number) => z.string().max(maxLength);
-const noNul = (value: string) => !value.includes('\0');
 const name = z.string().regex(namePattern, 'must match [A-Za-z0-9][A-Za-z0-9._-]{0,63}');
 /** Also what cannot be a name: written into the registry by hand, it is there all the same. */
 const written = text(4096);
 /** A name or a glob (`*`, `?`, `[…]`). */
 const pattern = z.string().regex(/^[A-Za-z0-9*?[][A-Za-z0-9._*?[\]!^-]{0,255}$/, 'must be a worker name or a glob');
-const mostMs = 2 ** 31 - 1;
-const milliseconds = z.number().int().min(0).max(mostMs);
-const count = z.number().int().min(1).max(1_000_000);
-const json: z.ZodType<Json> = z.json() as z.ZodType<Json>;
-const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
-const absolutePath = text(4096).regex(/^\//, 'must be an absolute path').refine(noNul, 'must not contain NUL');
-const argument = z
-  .string()
-  .refine(noNul, 'must not contain NUL')
-  .refine((value) => Buffer.byteLength(value) < limits.maxStringBytes, 'must be shorter than 128 KiB');
-/** With or without its `SIG`. */
-const signal = z
-  .string()
-  .refine(
-    (name) => Object.hasOwn(constants.signals, `SIG${name.replace(/^SIG/, '')}`),
-    'must be a signal, such as TERM',
-  )
-  .transform((name) => `SIG${name.replace(/^SIG/, '')}`);
 const generation = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
-const umask = z.number().int().min(0).max(0o777);
 const timestamp = z.iso.datetime({ offset: true, error: 'must be a time such as 2026-01-02T03:04:05Z' });
-
-const environmentBytes = (env: Readonly<Record<string, string>>): number =>
-  Object.entries(env).reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value) + 2, 0);
-const environment = z
-  .record(
-    z
-      .string()
-      .min(1, 'must not be empty or contain = or NUL')
-      .refine((key) => noNul(key) && !key.includes('='), 'must not be empty or contain = or NUL'),
-    argument,
-  )
-  .refine((env) => environmentBytes(env) <= limits.maxEnvironmentBytes, 'must be at most 512 KiB in sum');
-
-const caller = z.strictObject({ env: environment, cwd: absolutePath, umask });
-
-/** Handed to a worker in one string of its environment. */
-const params = json.refine(
-  (value) => Buffer.byteLength(JSON.stringify(value)) < limits.maxStringBytes - 64,
-  'must be shorter than 128 KiB as JSON',
-);
-
-const specBase = {
-  params: params.default({}),
-  env: environment.default({}),
-  inheritEnv: z.boolean().default(true),
-  cwd: absolutePath.nullable().default(null),
-  umask: umask.nullable().default(null),
-  user: z
-    .string()
-    .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/, 'must be a user name')
-    .nullable()
-    .default(null),
-  restart: z.strictObject({ policy: z.enum(['no', 'on-failure', 'always']).default('no') }).prefault({}),
-  graceMs: milliseconds.default(10_000),
-  stopSignal: signal.prefault('SIGTERM'),
-  stdin: z.boolean().default(false),
-  ready: z
-    .strictObject({ by: z.literal('worker') })
-    .nullable()
-    .default(null),
-  log: z
-    .strictObject({
-      maxBytes: z
-        .number()
-        .int()
-        .min(1024)
-        .max(2 ** 40)
-        .default(10 * 1024 * 1024),
-      files: z.number().int().min(1).max(1000).default(5),
-    })
-    .prefault({}),
-};
-
-const commandSpec = z.strictObject({
-  kind: z.literal('command'),
-  command: z
-    .array(argument)
-    .min(1)
-    .max(100_000)
-    .refine((argv) => argv[0] !== '', 'must name a program')
-    .refine(
-      (argv) => argv.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0) <= limits.maxEnvironmentBytes,
-      'must be at most 512 KiB in sum',
-    ),
-  ...specBase,
-});
-const moduleSpec = z.strictObject({
-  kind: z.enum(['thread', 'process']),
-  module: absolutePath,
-  export: text(256).min(1).refine(noNul, 'must not contain NUL').default('default'),
-  ...specBase,
-});
-const spec = z.discriminatedUnion('kind', [commandSpec, moduleSpec]);
+const count = z.number().int().min(1).max(1_000_000);
 
 /** What params are made of and what has a name of its own. */
-export const paramNouns = { Json: json, JsonObject: jsonObject, SpecInput: spec, Caller: caller } as const;
+export const paramNouns = {
+  Json: json,
+  JsonObject: jsonObject,
+  SpecInput: spec,
+  Caller: caller,
+  SoftLimits: softLimits,
+} as const;
 
-export type SpecInput = z.input<typeof spec>;
-export type CallerInput = z.input<typeof caller>;
+export type { CallerInput, SpecInput } from './definition-schema.ts';
 
 export type StartOutcome = 'started' | 'already-running' | 'replaced';
 export interface WorkerResult {

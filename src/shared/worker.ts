@@ -3,6 +3,8 @@
  * imported by every process, decides nothing.
  */
 
+import type { SoftLimits } from './resource-limits.ts';
+
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 export type JsonObject = { readonly [key: string]: Json };
 
@@ -51,6 +53,8 @@ export interface Caller {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly umask: number;
+  /** Soft resource limits. What is not named is as the daemon's starter had it. */
+  readonly limits?: SoftLimits | undefined;
 }
 
 /** Who asked: declared by the client in `hello`, not proven. */

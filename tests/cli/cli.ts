@@ -43,6 +43,7 @@ export const startCli = (argv: readonly string[], options: CliOptions = {}): Run
     uid: 1000,
     cwd: () => options.cwd ?? '/somewhere',
     umask: () => 0o022,
+    limits: () => ({ nofile: 1024 }),
     daemonProgram: () => options.daemonProgram ?? '/nowhere/workerd.cjs',
     onSignal(signal, listener) {
       const own = listeners.get(signal) ?? new Set();

@@ -57,7 +57,7 @@ describe('start', () => {
     expect(fake.calls[0]?.params).toMatchObject({
       name: 'web',
       spec: { kind: 'command', command: ['sleep', '-h', '--json'], graceMs: 5000, env: { A: 'b=c' } },
-      caller: { cwd: '/somewhere', umask: 0o022 },
+      caller: { cwd: '/somewhere', umask: 0o022, limits: { nofile: 1024 } },
     });
   });
 

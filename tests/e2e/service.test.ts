@@ -315,13 +315,15 @@ describe('two units', () => {
     for (const { pid } of before) expect(() => process.kill(Number(pid), 0)).toThrow(/ESRCH/);
   });
 
-  test('a worker gets the open-files limit of the unit, not the one that Node raised for itself', async () => {
+  test('a worker of nobody’s shell gets the open-files limit of the unit, not the one that Node raised for itself', async () => {
     await using box = new Sandbox();
     await using units = new Units(box);
     units.shim();
     await units.daemon();
-    const { stdout } = await box.workerctl(['run', '-n', 'limit', '--rm', '--', 'sh', '-c', 'ulimit -Sn']);
-    expect(stdout).toBe('1024\n');
+    const client = await box.client();
+    await client.call('start', { name: 'limit', spec: { kind: 'command', command: ['sh', '-c', 'ulimit -Sn'] } });
+    await client.call('wait', { name: 'limit', for: 'exit' });
+    expect((await box.workerctl(['logs', 'limit'])).stdout).toBe('1024\n');
   });
 
   test('while the service is down a verb waits for it and starts no daemon of its own', async () => {

@@ -85,15 +85,22 @@ describe('a second one', () => {
   });
 });
 
+/** Of one that nobody's shell defined. */
+const openFilesOfAWorker = async (box: Sandbox): Promise<string> => {
+  const client = await box.client();
+  await client.call('start', { name: 'w', spec: { kind: 'command', command: ['sh', '-c', 'ulimit -n'] } });
+  await client.call('wait', { name: 'w', for: 'exit' });
+  return (await box.workerctl(['logs', 'w'])).stdout;
+};
+
 describe('what workerd is told', () => {
   it('start --detach hands its flags on, and a replaced daemon keeps them', async () => {
     await using box = new Sandbox();
     await box.workerd(['start', '--detach', '--open-files', '345', '--log-level', 'debug']);
-    const limit = async () => (await box.workerctl(['run', '--rm', '--', 'sh', '-c', 'ulimit -n'])).stdout;
-    expect(await limit()).toBe('345\n');
+    expect(await openFilesOfAWorker(box)).toBe('345\n');
     expect(box.said()).toContain('"level":"debug"');
     expect((await box.workerd(['restart'])).stdout).toMatch(/^restarted \(pid \d+\)\n$/);
-    expect(await limit()).toBe('345\n');
+    expect(await openFilesOfAWorker(box)).toBe('345\n');
   });
 
   it('start --detach --external-shim brings no shim along', async () => {
@@ -127,7 +134,7 @@ describe('what workerd is told', () => {
     expect((await box.workerctl(['daemon', 'start', '--detach', '--open-files', '345'])).code).toBe(0);
     const { code, stdout } = await box.workerctl(['--no-autostart', '--json', 'daemon', 'status']);
     expect([code, JSON.parse(stdout)]).toEqual([0, expect.objectContaining({ running: true, home: box.home })]);
-    expect((await box.workerctl(['run', '--rm', '--', 'sh', '-c', 'ulimit -n'])).stdout).toBe('345\n');
+    expect(await openFilesOfAWorker(box)).toBe('345\n');
   });
 
   it('restart where there is none starts one, and says so', async () => {

@@ -2,6 +2,7 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Places } from '../../shared/paths.ts';
+import { type Bounds, boundsOf } from '../../shared/resource-limits.ts';
 import type { Limit, ProcessesFacts, ProcessFacts } from './facts.ts';
 
 const read = (path: string): string => {
@@ -20,10 +21,9 @@ const stat = (pid: number): readonly string[] => {
 /** The C library's CLK_TCK; 100 on every Linux there is. */
 const ticksPerSecond = 100;
 
-const limitIn = (limits: string, name: string): Limit => {
-  const [, soft, hard] = new RegExp(`^${name}\\s+(\\S+)\\s+(\\S+)`, 'm').exec(limits) ?? [];
-  const number = (text: string | undefined) => (text === undefined || text === 'unlimited' ? null : Number(text));
-  return { soft: number(soft), hard: number(hard) };
+const limitOf = (bounds: Bounds | undefined): Limit => {
+  const number = (bound = Infinity) => (Number.isFinite(bound) ? bound : null);
+  return { soft: number(bounds?.soft), hard: number(bounds?.hard) };
 };
 
 /** Both kinds of control groups, each with all that lie above it. */
@@ -59,7 +59,7 @@ const count = (directory: string): number | null => {
 const factsOf = (pid: number): ProcessFacts | null => {
   const fields = stat(pid);
   if (fields.length < 20) return null;
-  const limits = read(`/proc/${pid}/limits`);
+  const limits = boundsOf(pid);
   let program: string | null = null;
   let uid = -1;
   try {
@@ -75,9 +75,9 @@ const factsOf = (pid: number): ProcessFacts | null => {
     startedAfterBootMs: (Number(fields[19]) / ticksPerSecond) * 1000,
     program: program?.replace(/ \(deleted\)$/, '') ?? null,
     programGone: program?.endsWith(' (deleted)') ?? false,
-    openFiles: limitIn(limits, 'Max open files'),
+    openFiles: limitOf(limits.nofile),
     openedFiles: count(`/proc/${pid}/fd`),
-    processes: limitIn(limits, 'Max processes'),
+    processes: limitOf(limits.nproc),
     group: tightestGroup(pid),
   };
 };

@@ -1,6 +1,7 @@
 /** Reads the daemon's requests: the shim trusts it with what it asks for, not with the shape it asks in. */
 import { constants } from 'node:os';
 import { WorkerdError } from '../../shared/errors.ts';
+import { resourceNames, type SoftLimits } from '../../shared/resource-limits.ts';
 import type { Exit, JsonObject } from '../../shared/worker.ts';
 import { isObject } from './control.ts';
 import type { Known, ShimMethods, SpawnParams } from './protocol.ts';
@@ -66,6 +67,14 @@ const texts = (params: Params, member: string): readonly string[] => {
   return value as readonly string[];
 };
 
+/** A name that we do not know yet is no reason to start nothing. */
+const limitsOf = (limits: Params): SoftLimits =>
+  Object.fromEntries(
+    resourceNames
+      .filter((name) => limits[name] !== undefined)
+      .map((name) => [name, limits[name] === null ? null : count(limits, name)]),
+  );
+
 export const spawnOrder = (raw: unknown): SpawnParams => {
   const params = paramsOf(raw);
   const argv = params['argv'];
@@ -89,6 +98,7 @@ export const spawnOrder = (raw: unknown): SpawnParams => {
     umask: count(params, 'umask') & 0o777,
     user: optionalString(params, 'user'),
     openFiles: params['openFiles'] === null ? null : count(params, 'openFiles'),
+    ...(params['limits'] === undefined ? {} : { limits: limitsOf(object(params, 'limits')) }),
     stdin: boolean(params, 'stdin'),
     stop: { signal: signalOf(stop, 'signal'), graceMs: count(stop, 'graceMs') },
     log: { directory, maxBytes: Math.max(1, count(log, 'maxBytes')), files: Math.max(1, count(log, 'files')) },

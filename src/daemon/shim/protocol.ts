@@ -10,6 +10,7 @@
  * Facts carry one rising `seq` per shim, are kept until acknowledged, and are told again to whoever asks for `facts`.
  * `state` notifications are latest-wins and carry no `seq`; the newest state is also in `list` and in `exited`.
  */
+import type { SoftLimits } from '../../shared/resource-limits.ts';
 import type { Exit, Json, JsonObject } from '../../shared/worker.ts';
 
 export const shimProtocolVersion = 1;
@@ -49,6 +50,8 @@ export interface SpawnParams {
   readonly user: string | null;
   /** Soft limit of open files that holds for the worker; `null`: as the shim has it. */
   readonly openFiles: number | null;
+  /** More of its soft limits; what is not named is as the shim was started with. Absent from daemons older than it. */
+  readonly limits?: SoftLimits;
   readonly stdin: boolean;
   /** How the shim itself ends the run when it is told to end. */
   readonly stop: { readonly signal: string; readonly graceMs: number };

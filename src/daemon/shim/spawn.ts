@@ -4,10 +4,10 @@
  * half-made child are one thing: a failure with its errno.
  */
 import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
-import { accessSync, closeSync, constants, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { getSystemErrorMessage, promisify } from 'node:util';
-import { underCoreLimit } from '../../shared/core-limit.ts';
+import { type AllBounds, boundsOf, limitFlags, type SoftLimits } from '../../shared/resource-limits.ts';
 import type { SpawnParams } from './protocol.ts';
 
 export interface SpawnFailure {
@@ -194,30 +194,29 @@ const toUser = ({ uid, gid }: Identity): readonly string[] => [
   '--',
 ];
 
-let workersCoreLimit: string | null = null;
-/** The limit of core dumps that workers get, as the shim's own is none. */
+let workersCoreLimit: SoftLimits = {};
+/** The limit of core dumps that workers get whose definition brings none, as the shim's own is none. */
 export const setWorkersCoreLimit = (limit: string | null): void => {
-  workersCoreLimit = limit;
+  if (limit !== null) workersCoreLimit = { core: limit === 'unlimited' ? null : Number(limit) };
 };
 
 const wrap = (order: SpawnParams, found: Found, identity: Identity | null): Program => {
   const [argv0 = '', ...args] = order.argv;
   const named = found.byOwnName && !argv0.startsWith('-') ? argv0 : found.path;
-  let argv: readonly string[] = [named, ...args];
-  const { openFiles } = order;
-  const limited = openFiles !== null && openFiles < softLimit();
-  if (limited) argv = [...limiter(openFiles), ...argv];
-  argv = [...underCoreLimit(workersCoreLimit), ...argv];
-  if (identity !== null) argv = [tool('setpriv'), ...toUser(identity), ...argv];
-  if (!limited && workersCoreLimit === null && identity === null) return { file: found.path, argv0, args, identity };
-  const [file = '', ...rest] = argv;
+  const limiter = limiterOf(order);
+  const wrapper = identity === null ? limiter : [tool('setpriv'), ...toUser(identity), ...limiter];
+  const [file, ...rest] = [...wrapper, named, ...args];
+  if (wrapper.length === 0 || file === undefined) return { file: found.path, argv0, args, identity };
   return { file, argv0: file, args: rest, identity };
 };
 
 /** `prlimit` passes the environment on as it is; a shell drops what it takes for no variable, and adds its own. */
-const limiter = (openFiles: number): readonly string[] => {
+const limiterOf = ({ openFiles, limits }: SpawnParams): readonly string[] => {
+  const flags = limitFlags({ ...workersCoreLimit, ...limits, nofile: openFiles ?? undefined }, ownBounds());
+  if (flags.length === 0) return [];
   const prlimit = tool('prlimit');
-  if (prlimit !== 'prlimit') return [prlimit, `--nofile=${openFiles}:`, '--'];
+  if (prlimit !== 'prlimit') return [prlimit, ...flags, '--'];
+  if (openFiles === null) return [];
   return ['/bin/sh', '-c', 'ulimit -S -n "$1"; shift; exec "$@"', 'sh', String(openFiles)];
 };
 
@@ -225,14 +224,11 @@ const tool = (name: string): string =>
   ['/usr/bin', '/bin', '/usr/sbin', '/sbin', '/usr/local/bin'].map((place) => join(place, name)).find(existsSync) ??
   name;
 
-let knownSoftLimit: number | null = null;
-/** Node raises its own when it starts. */
-const softLimit = (): number => {
-  if (knownSoftLimit === null) {
-    const line = /^Max open files\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
-    knownSoftLimit = line?.[1] === 'unlimited' ? Infinity : Number(line?.[1] ?? Infinity);
-  }
-  return knownSoftLimit;
+let knownBounds: AllBounds | null = null;
+/** Node has raised that of open files when it started, and we have put that of core dumps down. */
+const ownBounds = (): AllBounds => {
+  knownBounds ??= boundsOf('self');
+  return knownBounds;
 };
 
 export interface SpawnEvents {
