@@ -42,6 +42,14 @@ const objectIn = <T>(row: Row, column: string, ...members: readonly (keyof T & s
 export const runOfRow = (row: Row): Run =>
   objectIn<Run>(row, 'run', 'id', 'generation', 'kind', 'stage', 'bootId', 'pid', 'startTime', 'exit', 'stop');
 
+export const readableRun = (row: Row): Run | null => {
+  try {
+    return runOfRow(row);
+  } catch {
+    return null;
+  }
+};
+
 export const workerOfRow = (row: Row, run: Run | null): WorkerRecord => {
   const policy = objectIn<PolicyColumn>(row, 'policy', 'settled', 'restarts', 'shortRuns', 'backoff');
   const intent = objectIn<IntentColumn>(row, 'intent', 'intent', 'startedBy', 'stopOrder');

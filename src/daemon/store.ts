@@ -10,7 +10,7 @@ import type { Run, WorkerRecord } from './core/model.ts';
 import type { HostRow, Store, StoreChanges } from './ports.ts';
 import { wayOutOf } from './problems.ts';
 import { migrate, versionOf } from './store-migrations.ts';
-import { type IntentColumn, type PolicyColumn, runOfRow, text, workerOfRow } from './store-rows.ts';
+import { type IntentColumn, type PolicyColumn, readableRun, runOfRow, text, workerOfRow } from './store-rows.ts';
 
 /** Runs kept per worker. */
 export const keptRuns = 100;
@@ -185,10 +185,13 @@ export class SqliteStore implements Store {
     if (run.stage === 'ordered') this.#pruneRuns.run(name, run.generation - keptRuns);
   }
 
-  /** Newest first, each read when it is asked for. */
+  /** Newest first, each read when it is asked for. One that is garbled is left out: the others are as true as before. */
   *history(name: string, limit: number): Generator<Run> {
     const select = this.#db.prepare('SELECT run FROM runs WHERE name = ? ORDER BY generation DESC LIMIT ?');
-    for (const row of select.iterate(name, limit)) yield JSON.parse(text(row, 'run')) as Run;
+    for (const row of select.iterate(name, limit)) {
+      const run = readableRun(row);
+      if (run !== null) yield run;
+    }
   }
 
   meta(key: string): string | null {

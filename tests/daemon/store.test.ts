@@ -191,6 +191,12 @@ describe('history', () => {
     expect([...store.history('x', 10)]).toHaveLength(1);
   });
 
+  it.each(['', '{', '5', '{"id":"w.2.aa"}'])('a run that is garbled is left out, the others are told: %j', (cell) => {
+    for (const generation of [1, 2, 3]) store.commit(changes({ runs: [{ name: 'w', run: ran(generation) }] }));
+    onDisk((db) => db.prepare('UPDATE runs SET run = ? WHERE generation = 2').run(cell));
+    expect([...store.history('w', 10)].map(({ generation }) => generation)).toEqual([3, 1]);
+  });
+
   it('goes with its worker', () => {
     store.commit(changes({ workers: [fakeWorker({ run: ran(2) })], runs: [{ name: 'w', run: ran(1) }] }));
     store.commit(changes({ removed: ['w'] }));
