@@ -52,8 +52,8 @@ export const runShim = async ({ home, version, log, onReady }: ShimOptions): Pro
   const runs = new RunTable({
     directory: places.runs,
     tell: (fact) => {
-      facts.add(fact);
-      server?.factAdded();
+      const added = facts.add(fact);
+      server?.factAdded(added);
     },
     stateChanged: (run) => server?.stateChanged(run),
     remark,

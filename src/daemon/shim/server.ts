@@ -11,7 +11,14 @@ import { limits } from '../../shared/limits.ts';
 import { Peer } from '../../shared/peer.ts';
 import type { FactBook } from './facts.ts';
 import * as orders from './orders.ts';
-import { type HelloResult, type LogTurn, type RunStatus, type ShimMethod, shimProtocolVersion } from './protocol.ts';
+import {
+  type Fact,
+  type HelloResult,
+  type LogTurn,
+  type RunStatus,
+  type ShimMethod,
+  shimProtocolVersion,
+} from './protocol.ts';
 import type { Run } from './run.ts';
 import type { RunTable } from './runs.ts';
 
@@ -35,6 +42,8 @@ class Session {
   /** The last fact told; `null`: it did not ask for them. */
   told: number | null = null;
   readonly changed = new Set<Run>();
+  /** By the number of a `ready`: its run, which had published what was not told yet. */
+  readonly publishedBefore = new Map<number, Run>();
   scheduled = false;
 
   constructor(socket: Socket, gate: Gate<Session>, onClose: (session: Session, why: string) => void) {
@@ -92,8 +101,15 @@ export class ShimServer {
   }
 
   /** A fact was added: to everyone who asked for them. */
-  factAdded(): void {
-    for (const session of this.#sessions) if (session.told !== null) this.#schedule(session);
+  factAdded(fact: Fact): void {
+    for (const session of this.#sessions) {
+      if (session.told === null) continue;
+      if (fact.kind === 'ready') {
+        const run = [...session.changed].find(({ id }) => id === fact.run);
+        if (run !== undefined) session.publishedBefore.set(fact.seq, run);
+      }
+      this.#schedule(session);
+    }
   }
 
   stateChanged(run: Run): void {
@@ -124,7 +140,10 @@ export class ShimServer {
     setImmediate(() => this.#tell(session));
   }
 
-  /** Facts first and in order, then the newest states; no more than the far end takes. */
+  /**
+   * Facts first and in order, then the newest states; no more than the far end takes. What a run published before it was
+   * ready comes before that: who waits until it is ready reads there where to find it.
+   */
   #tell(session: Session): void {
     session.scheduled = false;
     const { peer, changed } = session;
@@ -132,16 +151,15 @@ export class ShimServer {
     let room = batchBytes;
     for (const fact of this.#options.facts.after(session.told)) {
       if (room <= 0) break;
+      const run = session.publishedBefore.get(fact.seq);
+      session.publishedBefore.delete(fact.seq);
+      if (run !== undefined) room -= tellState(session, run);
       room -= sendNote(peer, 'fact', fact);
       session.told = fact.seq;
     }
-    for (const run of room > 0 ? changed : []) {
-      changed.delete(run);
-      // How an ended run's state stood at last is in its `exited`.
-      if (run.exited || run.state.value === null) continue;
-      const { value: state, at, revision } = run.state;
-      room -= sendNote(peer, 'state', { run: run.id, state, at, revision });
+    for (const run of changed) {
       if (room <= 0) break;
+      room -= tellState(session, run);
     }
     peer.flush();
     if (room <= 0) this.#schedule(session);
@@ -248,6 +266,14 @@ const startsLinesWithObjects = (chunk: Buffer, lineStart: boolean): boolean => {
     if (!good(chunk[end + 1])) return false;
   }
   return true;
+};
+
+/** Gives back how many bytes that were. */
+const tellState = ({ peer, changed }: Session, run: Run): number => {
+  // How an ended run's state stood at last is in its `exited`.
+  if (!changed.delete(run) || run.exited || run.state.value === null) return 0;
+  const { value: state, at, revision } = run.state;
+  return sendNote(peer, 'state', { run: run.id, state, at, revision });
 };
 
 /** An answer is at most a frame: large states are left out here, they come as `state` notes and in `exited`. */
