@@ -90,7 +90,9 @@ describe('restart by policy', () => {
       await plane.clock.run(61_000);
     }
     expect(plane.phase()).toBe('failed');
-    expect(plane.worker()).toMatchObject({ restarts: 9, generation: 10, reason: 'crash-loop' });
+    const gaveUp = { generation: 10, reason: 'crash-loop' };
+    // The run's own, too: that is what \`history\` shows.
+    expect(plane.worker()).toMatchObject({ ...gaveUp, restarts: 9, run: gaveUp });
     plane.want();
     await turns();
     expect(plane.worker()).toMatchObject({ restarts: 0, generation: 11 });

@@ -47,7 +47,11 @@ describe('start', () => {
     expect(plane.phase()).toBe('failed');
     expect(plane.worker()).toMatchObject({
       reason: 'start-failed',
-      run: { stage: 'closed', exit: { kind: 'spawn-failed', message: 'too long an order' } },
+      run: {
+        stage: 'closed',
+        exit: { kind: 'spawn-failed', message: 'too long an order' },
+        reason: 'start-failed',
+      },
     });
   });
 

@@ -35,6 +35,8 @@ export const settle = (worker: WorkerRecord, closing: Closing): WorkerRecord => 
   if (verdict.kind === 'settle') {
     return {
       ...closed,
+      // For `history` too: the exit of the last of ten short runs tells nothing of the nine before.
+      run: { ...run, reason: run.reason ?? verdict.reason },
       // What has ended for good is not wanted any more, or the next daemon would start it again.
       intent: { want: 'down' },
       settled: verdict.phase,
