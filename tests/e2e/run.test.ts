@@ -106,6 +106,23 @@ test('--rm forgets it at the end', async () => {
   expect((await box.workerctl(['status', 'r'])).code).toBe(4);
 });
 
+test('--rm by several at once, and by one whom another forestalls: each ends as the worker did', async () => {
+  await using box = new Sandbox();
+  await box.startDaemon();
+  const go = join(box.directory, 'go');
+  const script = `while ! [ -e ${go} ]; do echo tick; sleep 0.05; done; exit 5`;
+  const running = [1, 2, 3].map(() => box.spawn('workerctl', ['run', '--rm', '-n', 'r', '--', 'sh', '-c', script]));
+  await eventually(() => running.every(({ stdout }) => stdout().includes('tick')));
+  writeFileSync(go, '');
+  const ended = await Promise.all(running.map(({ finished }) => finished));
+  for (const { code, stderr } of ended) expect({ code, stderr }).toEqual({ code: 5, stderr: '' });
+
+  const alone = box.spawn('workerctl', ['run', '--rm', '-n', 'r', '--', 'sh', '-c', 'echo up; exec sleep 1000']);
+  await eventually(() => alone.stdout().includes('up\n'));
+  expect((await box.workerctl(['rm', '--force', 'r'])).code).toBe(0);
+  expect(await alone.finished).toMatchObject({ code: 143, stderr: '' });
+});
+
 test('of an alive equal worker it joins it from now on, and ends as it ends', async () => {
   await using box = new Sandbox();
   const go = join(box.directory, 'go');

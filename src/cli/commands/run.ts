@@ -69,13 +69,24 @@ const runForeground = async (context: Context, args: Args): Promise<number> => {
     const { worker } = ended;
     const left = await interrupts.leaves(output);
     if (!left) explain(context, worker);
-    if (args.flag('rm')) await client.call('remove', { name });
+    if (args.flag('rm')) await forget(context, client, name);
     if (left) interrupts.end();
     const cut = left ? null : await output;
     return interrupts.code ?? cut ?? exitCodeOf(worker) ?? exitCodes.failed;
   } finally {
     interrupts.stop();
     done.abort();
+  }
+};
+
+/** Others may be at it, too: one that joined it, or one that starts it again. How it ended stays what it was. */
+const forget = async (context: Context, client: Client, name: string): Promise<void> => {
+  try {
+    await client.call('remove', { name });
+  } catch (error) {
+    if (!(error instanceof WorkerdError)) throw error;
+    if (error.code === 'worker.busy') context.note(`${name} is not forgotten: ${error.message}`);
+    else if (error.code !== 'worker.not-found') throw error;
   }
 };
 
