@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { basename, extname, isAbsolute, resolve } from 'node:path';
 import { isClean, isPrivate } from '../shared/environment.ts';
+import { exitCodes } from '../shared/errors.ts';
 import type { CallerInput, ParamsInput, SpecInput } from '../shared/protocol.ts';
 import { isWorkerName, type Json, type RestartPolicy } from '../shared/worker.ts';
 import type { Args, OptionSpec } from './args.ts';
@@ -250,7 +251,9 @@ const readEnvFile = (path: string): Readonly<Record<string, string>> => {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw usage(`--env-file: cannot read ${path}: ${whyOf(error as NodeJS.ErrnoException)}`);
+    const fault = error as NodeJS.ErrnoException;
+    const details = fault.code === 'EACCES' ? { exitCode: exitCodes.noPermission } : {};
+    throw usage(`--env-file: cannot read ${path}: ${whyOf(fault)}`, details);
   }
   return parseEnvFile(text, path);
 };

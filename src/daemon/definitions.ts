@@ -2,7 +2,7 @@
 import { basename, extname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { editDistance } from '../shared/edit-distance.ts';
-import { WorkerdError } from '../shared/errors.ts';
+import { exitCodes, WorkerdError } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
 import type { Caller, Spec } from '../shared/worker.ts';
 import { capturedCaller, workerEnvironment } from './environment.ts';
@@ -54,7 +54,8 @@ const unfit = (message: string, details: Readonly<Record<string, unknown>>): Wor
 export const checkSpec = (name: string, spec: Spec, caller: Caller): void => {
   const member = 'spec.user';
   if (spec.user !== null && process.getuid?.() !== 0) {
-    throw unfit('spec.user: only the daemon of root runs workers as others', { member });
+    const exitCode = exitCodes.noPermission;
+    throw unfit('spec.user: only the daemon of root runs workers as others', { member, exitCode });
   }
   // The host of such threads could not reach what lies in our home, which is closed to others.
   if (spec.user !== null && spec.kind === 'thread')

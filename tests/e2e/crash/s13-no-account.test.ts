@@ -2,7 +2,7 @@
  * S13: a uid without a passwd entry, HOME unset, missing, or not to be written: what the documentation says, or a
  * refusal that names the place and the next step.
  */
-import { chmodSync, chownSync, existsSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { canRunOurs, otherUid, runAsOther } from '../../helpers/other-user.ts';
@@ -13,7 +13,8 @@ const cli = join(dist, 'workerctl.cjs');
 describe.skipIf(!canRunOurs)('S13: a uid that has no account', () => {
   const ask = (env: Readonly<Record<string, string>>, ...args: string[]) => {
     const assignments = Object.entries(env).map(([key, value]) => `${key}=${value}`);
-    return runAsOther(['env', ...assignments, process.execPath, cli, ...args]);
+    // As the first line of the program has it: without the dashes Node takes `--env-file` for its own.
+    return runAsOther(['env', ...assignments, process.execPath, '--', cli, ...args]);
   };
 
   test('no HOME at all: refused, with a way out', () => {
@@ -26,6 +27,26 @@ describe.skipIf(!canRunOurs)('S13: a uid that has no account', () => {
   test.each(['/nonexistent', '/proc'])('a HOME that cannot be made, %s: refused by name, exit code 77', (home) => {
     const { status, stderr } = ask({ HOME: home }, 'start', '-n', 'w', '--', 'true');
     expect([status, stderr]).toEqual([77, expect.stringMatching(/cannot make \/\S+: .*--home/)]);
+  });
+
+  test('what it may not do is exit code 77: to run as another, to read a file of environment', async () => {
+    await using box = new Sandbox();
+    chmodSync(box.directory, 0o711);
+    const closed = join(box.directory, 'closed.env');
+    writeFileSync(closed, 'KEY=value\n', { mode: 0o600 });
+    const home = join(box.directory, 'other');
+    mkdirSync(home, { mode: 0o700 });
+    chownSync(home, otherUid, otherUid);
+    const env = { WORKERD_HOME: home };
+    try {
+      const asRoot = ask(env, 'start', '-n', 'w', '--user', 'root', '--', 'true');
+      expect([asRoot.status, asRoot.stderr]).toEqual([77, expect.stringContaining('only the daemon of root')]);
+      const unread = ask(env, 'start', '-n', 'w', '--env-file', closed, '--', 'true');
+      expect([unread.status, unread.stderr]).toEqual([77, expect.stringContaining(`cannot read ${closed}`)]);
+      expect(ask(env, 'status', 'w').status).toBe(4);
+    } finally {
+      expect(ask(env, 'daemon', 'stop').status).toBe(0);
+    }
   });
 
   test('with HOME or WORKERD_HOME it works, and the worker is that uid', async () => {
