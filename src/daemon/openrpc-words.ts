@@ -291,7 +291,7 @@ export const methodWords: { readonly [M in MethodName]: MethodWords<M> } = {
       generation: 'Of which run; the newest where it is missing.',
       tail: 'How many lines from the end.',
       since: 'Only lines written at this time or later, RFC 3339.',
-      until: 'Only lines written before this time, RFC 3339.',
+      until: 'Only lines written at this time or earlier, RFC 3339.',
       streams: 'Only lines of these.',
       cursor: 'Go on where an earlier answer or a `log` event ended.',
       follow: 'Go on with what is written from now on.',
