@@ -49,16 +49,24 @@ export const expandNames = async (context: Context, words: readonly string[]): P
   return names;
 };
 
-/** `--all` instead of names; with `alive` only those that run. */
-export const namesOrAll = async (
-  context: Context,
-  { words, all, alive }: { readonly words: readonly string[]; readonly all: boolean; readonly alive: boolean },
-): Promise<readonly string[]> => {
+/** Of which something runs: the worker itself, or what its last run left over. */
+export const isAnythingLeft = ({ phase, leftovers }: WorkerView): boolean => isAlive(phase) || leftovers.length > 0;
+
+interface Wish {
+  readonly words: readonly string[];
+  readonly all: boolean;
+  /** Whom `--all` means; without it everyone. */
+  readonly running?: (view: WorkerView) => boolean;
+}
+
+/** `--all` instead of names. */
+export const namesOrAll = async (context: Context, { words, all, running }: Wish): Promise<readonly string[]> => {
   if (all && words.length > 0) throw usage('--all and names exclude each other');
   if (!all && words.length === 0) throw usage(`NAME is missing. See: workerctl ${context.verb} --help`);
   if (!all) return expandNames(context, words);
-  const meant = (await allWorkers(context)).filter((view) => !alive || isAlive(view.phase));
-  if (meant.length === 0 && !context.json) context.note(alive ? 'no worker runs' : 'there are no workers');
+  const meant = (await allWorkers(context)).filter(running ?? (() => true));
+  if (meant.length === 0 && !context.json)
+    context.note(running === undefined ? 'there are no workers' : 'no worker runs');
   return meant.map((view) => view.name);
 };
 

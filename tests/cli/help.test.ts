@@ -42,7 +42,7 @@ describe('help', () => {
       Options:
             --grace <duration>  use force after this (default: as defined, 10s)
             --force             kill now
-            --all               all workers
+            --all               all that run, and what others left over
             --no-wait           return at once
 
       Everywhere:

@@ -286,6 +286,24 @@ describe('stop, restart, wait and their kin', () => {
     }
   });
 
+  test('stop --all means what others left over, too; restart --all only those that run', async () => {
+    const leftovers = [{ pid: 5, command: 'sleep 60' }];
+    const views = [
+      makeView({ name: 'runs' }),
+      makeView({ name: 'waits', phase: 'backoff' }),
+      makeView({ name: 'left', phase: 'exited', leftovers }),
+      makeView({ name: 'ended', phase: 'exited' }),
+    ];
+    const answer: Answer = ({ name }) => ({ outcome: 'stopped', worker: makeView({ name: String(name) }) });
+    const fake = await serve({ status: () => ({ workers: views, next: null }), stop: answer, restart: answer });
+    const asked = async (verb: string) => {
+      expect((await cli([verb, '--all', ...at(fake)])).code).toBe(0);
+      return fake.calls.filter(({ method }) => method === verb).map(({ params }) => params['name']);
+    };
+    expect(await asked('stop')).toEqual(['runs', 'waits', 'left']);
+    expect(await asked('restart')).toEqual(['runs', 'waits']);
+  });
+
   test('Ctrl-C while waiting: 130, and no word', async () => {
     const fake = await serve({ wait: () => new Promise(() => {}) });
     const running = startCli(['wait', 'web', ...at(fake)]);

@@ -1,5 +1,6 @@
 /** `workerctl restart`: a fresh run from the current definition. */
 import type { RestartResult } from '../../shared/protocol.ts';
+import { isAlive } from '../../shared/worker.ts';
 import { forEachName, namesOrAll } from '../names.ts';
 import { runningText } from '../render/outcome.ts';
 import type { Verb } from '../run.ts';
@@ -25,7 +26,11 @@ export const restart: Verb = {
     const grace = args.value('grace');
     const graceMs = grace === undefined ? {} : { graceMs: parseDuration(grace, '--grace') };
     const wait = args.negated('wait') ? { wait: false } : {};
-    const names = await namesOrAll(context, { words: args.operands, all: args.flag('all'), alive: true });
+    const names = await namesOrAll(context, {
+      words: args.operands,
+      all: args.flag('all'),
+      running: (view) => isAlive(view.phase),
+    });
     return forEachName(context, names, async (name) => {
       const result = await context.call('restart', { name, ...graceMs, ...wait });
       return () => {

@@ -24,7 +24,7 @@ export const rm: Verb = {
       ...(args.flag('force') ? { force: true } : {}),
       ...(args.flag('keepLogs') ? { keepLogs: true } : {}),
     };
-    const names = await namesOrAll(context, { words: args.operands, all: args.flag('all'), alive: false });
+    const names = await namesOrAll(context, { words: args.operands, all: args.flag('all') });
     return forEachName(context, names, async (name) => {
       const result = await context.call('remove', { name, ...options });
       return () => {

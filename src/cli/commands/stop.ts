@@ -1,6 +1,6 @@
 /** `workerctl stop`: returns when nothing of the workers is left. */
 import type { StopResult } from '../../shared/protocol.ts';
-import { forEachName, namesOrAll } from '../names.ts';
+import { forEachName, isAnythingLeft, namesOrAll } from '../names.ts';
 import { endedText } from '../render/outcome.ts';
 import type { Verb } from '../run.ts';
 import { parseDuration, usage } from '../values.ts';
@@ -14,7 +14,7 @@ export const stop: Verb = {
     options: [
       { flags: '--grace <duration>', text: 'use force after this (default: as defined, 10s)' },
       { flags: '--force', text: 'kill now' },
-      { flags: '--all', text: 'all workers' },
+      { flags: '--all', text: 'all that run, and what others left over' },
       { flags: '--no-wait', text: 'return at once' },
     ],
     examples: [
@@ -31,7 +31,7 @@ export const stop: Verb = {
     const force = args.flag('force') ? { force: true } : {};
     if (grace !== undefined && args.flag('force')) throw usage('--force and --grace exclude each other');
     const wait = args.negated('wait') ? { wait: false } : {};
-    const names = await namesOrAll(context, { words: args.operands, all: args.flag('all'), alive: true });
+    const names = await namesOrAll(context, { words: args.operands, all: args.flag('all'), running: isAnythingLeft });
     return forEachName(context, names, async (name) => {
       const result = await context.call('stop', { name, ...graceMs, ...force, ...wait });
       return () => {
