@@ -2,9 +2,21 @@
  * One daemon per home: makes and checks the home, and holds the lock for life. The lock is an exclusive transaction on
  * `lock.db`: the kernel frees it with the process, kill -9 included, and no child inherits it.
  */
-import { lstatSync, mkdirSync, readFileSync, realpathSync, type Stats, statfsSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  type Stats,
+  statfsSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { getSystemErrorMessage } from 'node:util';
 import { WorkerdError } from '../shared/errors.ts';
 import { isNetwork, mountOf } from '../shared/mounts.ts';
 import { checkSocketPath, filesOf, type Places } from '../shared/paths.ts';
@@ -23,6 +35,9 @@ const statOf = (path: string): Stats | null => {
   }
 };
 
+/** Made for us with an everyday umask: ours, and all that others can do is to see that there is nothing in it. */
+const canBeClosed = (path: string, { mode }: Stats): boolean => (mode & 0o022) === 0 && readdirSync(path).length === 0;
+
 /** Ours alone: a directory, no link, our uid, no access for others. What another owns is refused, never repaired. */
 const checkOwn = (path: string, stat: Stats): void => {
   if (stat.isSymbolicLink()) throw refused(`${path} is a symbolic link; name the real directory with --home`);
@@ -30,11 +45,13 @@ const checkOwn = (path: string, stat: Stats): void => {
   if (stat.uid !== ownUid()) {
     throw refused(`${path} belongs to uid ${stat.uid}, not to uid ${ownUid()}. Choose another place with --home`);
   }
-  if ((stat.mode & 0o077) !== 0) {
+  if (isOpen(stat) && !canBeClosed(path, stat)) {
     const mode = (stat.mode & 0o777).toString(8);
     throw refused(`${path} has mode ${mode} and is open to others. Close it with: chmod 700 ${path}`);
   }
 };
+
+const isOpen = ({ mode }: Stats): boolean => (mode & 0o077) !== 0;
 
 const isOurs = ({ uid }: Stats): boolean => uid === 0 || uid === ownUid();
 
@@ -49,6 +66,14 @@ const checkSafe = (path: string, stat: Stats, what: string, flag: string): void 
 
 const chooseHome = 'Choose another --home';
 const chooseSocket = 'Choose another place with --socket';
+
+/** Node names the call and the temporary name, of which nobody knows. */
+export const cannotListen = (path: string, error: NodeJS.ErrnoException): WorkerdError => {
+  const { errno, code, message } = error;
+  const why = errno === undefined ? message : `${getSystemErrorMessage(errno)} (${code})`;
+  const words = `cannot make the socket ${path}: ${why}. ${chooseSocket}`;
+  return new WorkerdError('internal', words, {}, { cause: error });
+};
 
 /** With every link followed, as far as it is there. */
 const realPath = (path: string): string => {
@@ -149,6 +174,11 @@ const checkMount = (home: string): void => {
   refuseNetwork(home, mount !== null && isNetwork(mount) ? mount.type : null);
 };
 
+const close = (path: string): void => {
+  const stat = statOf(path);
+  if (stat !== null && isOpen(stat)) chmodSync(path, 0o700);
+};
+
 /** Makes the directories with mode 0700; throws a WorkerdError in words, and has changed nothing. The umask is 077. */
 export const prepareHome = (places: Places): void => {
   checkSocketPath(places.socket);
@@ -163,10 +193,21 @@ export const prepareHome = (places: Places): void => {
   checkFiles(places);
   checkSocketPlace(places);
   make(places.home, chooseHome);
+  close(places.home);
   refuseNetwork(places.home, networkFileSystem(statfsSync(places.home).type));
   checkMount(realPath(places.home));
   for (const directory of directories) make(directory, chooseHome);
   make(dirname(places.socket), chooseSocket);
+  checkWritable(places.socket);
+};
+
+/** Before a shim is started: of a daemon that cannot serve it would be left. */
+const checkWritable = (socket: string): void => {
+  try {
+    accessSync(dirname(socket), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw cannotListen(socket, error as NodeJS.ErrnoException);
+  }
 };
 
 export interface Lock {

@@ -223,6 +223,23 @@ describe('the socket', () => {
   });
 });
 
+it('closes a home that is ours and empty, as `mkdir` makes it; one in which something lies is refused', async () => {
+  await using box = new Sandbox();
+  mkdirSync(box.home);
+  chmodSync(box.home, 0o755);
+  const doctor = await box.workerctl(['doctor']);
+  expect(doctor.stdout).toMatch(/^ok +home +.* is empty; the first start closes it to others/m);
+  await box.startDaemon();
+  expect(lstatSync(box.home).mode & 0o777).toBe(0o700);
+
+  const used = join(box.directory, 'used');
+  mkdirSync(join(used, 'something'), { recursive: true });
+  chmodSync(used, 0o755);
+  const { code, stderr } = await box.workerd(['start', '--home', used]);
+  expect([code, stderr]).toEqual([77, expect.stringContaining(`chmod 700 ${used}`)]);
+  expect([lstatSync(used).mode & 0o777, readdirSync(used)]).toEqual([0o755, ['something']]);
+});
+
 describe('A03: a home that is not ours alone is refused, named and left as it is', () => {
   const refused = async (box: Sandbox, home: string) => {
     const before = lstatSync(home);

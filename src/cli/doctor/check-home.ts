@@ -54,11 +54,19 @@ const directoryFaults = (facts: Facts, name: string, seen: Seen): readonly Check
   return faults;
 };
 
+/** As the daemon does it: made with an everyday umask, and nothing is in it yet. */
+const canBeClosed = ({ home }: Facts, { mode }: Entry): boolean =>
+  (mode & 0o077) !== 0 && (mode & 0o022) === 0 && home.files.length === 0;
+
 export const checkHome = (facts: Facts): readonly Check[] => {
   const { home } = facts.home;
   if (!isEntry(home) && home.error === 'not looked at') return [];
   if (!isEntry(home) && home.error === 'ENOENT') {
     return [ok('home', `${home.path} is not there yet; the first start makes it`)];
+  }
+  if (isEntry(home) && home.kind === 'directory' && canBeClosed(facts, home)) {
+    const faults = directoryFaults(facts, 'home', { ...home, mode: home.mode & ~0o077 });
+    return orOk(faults, ok('home', `${home.path} is empty; the first start closes it to others`));
   }
   const well = `${home.path}, mode 0700, belongs to ${who(facts, ownerOf(facts))}`;
   return orOk(directoryFaults(facts, 'home', home), ok('home', well));
