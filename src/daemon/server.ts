@@ -15,6 +15,7 @@ import { Peer } from '../shared/peer.ts';
 import { errorResponse } from '../shared/rpc-errors.ts';
 import type { DescriptorRoom } from './descriptor-room.ts';
 import type { Connection } from './handlers.ts';
+import { cannotListen } from './instance.ts';
 import type { Logger } from './ports.ts';
 
 export interface ListenerOptions {
@@ -96,12 +97,13 @@ export class Listener {
     const temporary = temporarySocketPath(path, randomBytes(3).toString('hex'));
     const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
     await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
+      const refuse = (error: Error) => reject(cannotListen(path, error));
+      server.once('error', refuse);
       // A socket is made, within this call, with every bit that the umask leaves: 0600 from its first moment.
       const before = process.umask(0o177);
       try {
         server.listen({ path: temporary, backlog }, () => {
-          server.off('error', reject);
+          server.off('error', refuse);
           resolve();
         });
       } finally {

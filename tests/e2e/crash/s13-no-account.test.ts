@@ -44,6 +44,12 @@ describe.skipIf(!canRunOurs)('S13: a uid that has no account', () => {
       const unread = ask(env, 'start', '-n', 'w', '--env-file', closed, '--', 'true');
       expect([unread.status, unread.stderr]).toEqual([77, expect.stringContaining(`cannot read ${closed}`)]);
       expect(ask(env, 'status', 'w').status).toBe(4);
+      // But of the socket it is 125.
+      const unbound = ask(env, 'start', '--home', `${home}/other`, '--socket', '/usr/workerd.sock', '--', 'true');
+      expect([unbound.status, unbound.stderr]).toEqual([
+        125,
+        expect.stringContaining('cannot make the socket /usr/workerd.sock: permission denied (EACCES). Choose another'),
+      ]);
     } finally {
       expect(ask(env, 'daemon', 'stop').status).toBe(0);
     }
