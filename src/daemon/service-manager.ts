@@ -26,19 +26,8 @@ export const connectServiceManager = (
   let last = '';
   let busy = false;
   let queued: (readonly string[])[] = [];
-  /** One at a time, and in order; of the statuses that come in between only the newest counts. */
-  const tell = (args: readonly string[]) => {
-    if (busy) {
-      queued = [...queued.filter((earlier) => !isStatus(earlier)), args];
-      return;
-    }
-    busy = true;
+  const say = (args: readonly string[], done: () => void) => {
     const child = spawn('systemd-notify', [`--pid=${process.pid}`, ...args], { env: environment, stdio: 'ignore' });
-    const done = () => {
-      busy = false;
-      const next = queued.shift();
-      if (next !== undefined) tell(next);
-    };
     child.once('error', (error) => {
       log.warn({ error: error.message }, 'cannot tell the service manager: systemd-notify did not run');
       done();
@@ -46,6 +35,19 @@ export const connectServiceManager = (
     child.once('exit', (code) => {
       if (code !== 0) log.warn({ code }, 'systemd-notify failed');
       done();
+    });
+  };
+  /** One at a time, and in order; of the statuses that come in between only the newest counts. */
+  const tell = (args: readonly string[]) => {
+    if (busy) {
+      queued = [...queued.filter((earlier) => !isStatus(earlier)), args];
+      return;
+    }
+    busy = true;
+    say(args, () => {
+      busy = false;
+      const next = queued.shift();
+      if (next !== undefined) tell(next);
     });
   };
   return {
@@ -58,6 +60,10 @@ export const connectServiceManager = (
       last = text;
       tell([`--status=${text}`]);
     },
-    stopping: () => tell(['STOPPING=1']),
+    stopping() {
+      // At once: we may have ended before whoever tells a status has, and nobody would be told then.
+      queued = [];
+      say(['STOPPING=1'], () => {});
+    },
   };
 };

@@ -234,6 +234,20 @@ describe.skipIf(!canNotify)('what the service manager is told', () => {
     await untilStatus(manager, '0 workers running');
   });
 
+  test('STOPPING is told though whoever told a status has not ended yet', async () => {
+    await using box = new Sandbox();
+    await using units = new Units(box);
+    using manager = new ServiceManager(box);
+    await manager.bound();
+    const real = execFileSync('sh', ['-c', 'command -v systemd-notify'], { encoding: 'utf8' }).trim();
+    writeFileSync(join(box.directory, 'systemd-notify'), `#!/bin/sh\n${real} "$@"\nsleep 2\n`, { mode: 0o755 });
+    units.shim();
+    const daemon = await units.daemon({ ...manager.env, PATH: `${box.directory}:${process.env['PATH']}` });
+    await untilStatus(manager, '0 workers running');
+    await end(daemon);
+    await eventually(() => manager.having('STOPPING').length === 1, { what: 'STOPPING=1' });
+  });
+
   // STOPPING=1 would make systemd wait for the end of a process that stays, and kill it when it has waited enough.
   test.each([
     'SIGHUP',
