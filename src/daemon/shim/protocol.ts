@@ -8,7 +8,8 @@
  *   3. Whatever the run wrote before it ended (output, state, result) is in the files and in `exited` before that is told.
  *   4. `exited` exactly once, and last.
  * Facts carry one rising `seq` per shim, are kept until acknowledged, and are told again to whoever asks for `facts`.
- * `state` notifications are latest-wins and carry no `seq`; the newest state is also in `list` and in `exited`.
+ * `state` notifications are latest-wins and carry no `seq`; the newest state is also in `list` and in `exited`. What was
+ * published before `ready` is told before it; older shims told it after.
  */
 import type { SoftLimits } from '../../shared/resource-limits.ts';
 import type { Exit, Json, JsonObject } from '../../shared/worker.ts';
