@@ -128,14 +128,18 @@ test('of an alive equal worker it joins it from now on, and ends as it ends', as
   const go = join(box.directory, 'go');
   const script = `echo before; while ! [ -e ${go} ]; do sleep 0.02; echo tick; done; exit 5`;
   const command = ['--', 'sh', '-c', script];
-  await box.workerctl(['start', '-n', 'r', ...command]);
-  await eventually(() => readFileSync(join(box.home, 'logs', 'r', '1.log'), 'utf8').includes('tick'));
-  const running = box.spawn('workerctl', ['run', '-n', 'r', ...command]);
-  await eventually(() => running.stdout().includes('tick'));
+  await box.workerctl(['start', ...command]);
+  await eventually(() => readFileSync(join(box.home, 'logs', 'sh', '1.log'), 'utf8').includes('tick'));
+  const running = box.spawn('workerctl', ['run', ...command]);
+  const named = box.spawn('workerctl', ['run', '-n', 'sh', ...command]);
+  await eventually(() => [running, named].every((each) => each.stdout().includes('tick')));
   writeFileSync(go, '');
-  const { code, stdout } = await running.finished;
+  const { code, stdout, stderr } = await running.finished;
   expect(code).toBe(5);
   expect(stdout).not.toContain('before');
+  // It was not named, so it is said; who names one knows.
+  expect(stderr).toMatch(/^workerctl: sh is already running \(pid \d+\); joined, from now on\n$/);
+  expect(await named.finished).toMatchObject({ code: 5, stderr: '' });
 });
 
 test('ends quietly when its reader goes away', async () => {

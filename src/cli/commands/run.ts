@@ -17,6 +17,7 @@ import { BrokenPipe } from '../io.ts';
 import { explainDenied, logDirectory, RunTracker } from '../log-source.ts';
 import { allWorkers } from '../names.ts';
 import { gapInWords } from '../render/log.ts';
+import { alreadyText } from '../render/outcome.ts';
 import { exitText } from '../render/text.ts';
 import type { Verb } from '../run.ts';
 
@@ -51,6 +52,10 @@ const runForeground = async (context: Context, args: Args): Promise<number> => {
     const { name } = result.worker;
     interrupts.attach(client, name);
     sayDropped(context, request);
+    // Nobody named it: that an equal one runs already, in another directory perhaps, is not to be expected.
+    const unnamed = params.name === undefined;
+    if (unnamed && result.outcome === 'already-running')
+      context.note(`${alreadyText(result.worker)}; joined, from now on`);
     const tracker = new RunTracker();
     const ending = client.call('wait', { name, for: 'exit' });
     ending.then(({ worker }) => tracker.finish(worker.generation)).catch(() => tracker.finish());

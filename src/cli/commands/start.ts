@@ -1,6 +1,7 @@
 /** `workerctl start`: define if new, start, and print the name. */
 import type { WorkerView } from '../../shared/worker.ts';
 import { definitionOptions, readStart, sayDropped } from '../definition.ts';
+import { alreadyText } from '../render/outcome.ts';
 import type { Verb } from '../run.ts';
 
 export const start: Verb = {
@@ -28,15 +29,12 @@ export const start: Verb = {
     if (context.json) context.result(result);
     else {
       context.line(worker.name);
-      if (outcome === 'already-running') context.note(`${worker.name} is already running${processText(worker)}`);
+      if (outcome === 'already-running') context.note(alreadyText(worker));
       if (outcome === 'replaced') context.note(replacedText(worker));
     }
     return 0;
   },
 };
-
-const processText = ({ pid, phase }: WorkerView): string =>
-  pid === null ? (phase === 'running' ? '' : ` (${phase})`) : ` (pid ${pid})`;
 
 /** With `--no-wait` the answer comes before the new run does. */
 const replacedText = ({ name, phase, generation }: WorkerView): string =>

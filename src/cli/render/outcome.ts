@@ -23,4 +23,9 @@ export const runningText = (word: string, view: WorkerView): string => {
   return where.length === 0 ? word : `${word} (${where.join(', ')})`;
 };
 
+export const alreadyText = ({ name, pid, phase }: WorkerView): string => {
+  const which = pid === null ? (phase === 'running' ? '' : ` (${phase})`) : ` (pid ${pid})`;
+  return `${name} is already running${which}`;
+};
+
 export const reasonText = (view: WorkerView): string => (view.reason === null ? '' : oneLine(view.reason));
