@@ -39,8 +39,13 @@ await Promise.all([
 // What an old Node can read: it is told in words that it is too old, not by a syntax error of what follows.
 // Node raises its limit of open files as it starts, and nobody can ask it afterwards what that was: a shell looks before, for
 // the verbs that hand it on to workers. `--` keeps what follows from being read as Node's own flags.
+// The daemon runs for months: what changes Node or the linker for whoever happens to start it is not for it.
+const openFilesBefore = `case " $* " in *' start '*|*' run '*) WORKERD_OPEN_FILES=$(ulimit -S -n) && export WORKERD_OPEN_FILES;; esac`;
+const steering =
+  'unset NODE_OPTIONS NODE_PATH NODE_DEBUG NODE_V8_COVERAGE NODE_COMPILE_CACHE NODE_EXTRA_CA_CERTS LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LD_DEBUG DYLD_INSERT_LIBRARIES DYLD_LIBRARY_PATH';
+const asShell = { workerctl: openFilesBefore, workerd: `${openFilesBefore}; ${steering}` };
 const versionCheck = (name) => `#!/usr/bin/env sh
-':' //; case " $* " in *' start '*|*' run '*) WORKERD_OPEN_FILES=$(ulimit -S -n) && export WORKERD_OPEN_FILES;; esac; exec node -- "$0" "$@"
+':' //; ${asShell[name]}; exec node -- "$0" "$@"
 var major = parseInt(process.versions.node, 10);
 if (major < 24) {
   process.stderr.write(

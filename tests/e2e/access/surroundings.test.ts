@@ -2,12 +2,14 @@
  * What daemon and shim have of whoever started them, and what their own logs say of workers: none of the variables that
  * change programs, no directory, and no argument of anybody.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, readlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { deaf, shell } from '../../fixtures/workers/behaviours.ts';
 import { eventually } from '../../helpers/eventually.ts';
-import { Sandbox } from '../../helpers/sandbox.ts';
+import { dist, Sandbox } from '../../helpers/sandbox.ts';
 
 const evil = {
   NODE_OPTIONS: '--no-deprecation',
@@ -26,9 +28,9 @@ const own = (box: Sandbox) =>
 test('daemon and shim run without NODE_*, LD_*, DYLD_* and LISTEN_*, in /; also the shim that follows', async () => {
   await using box = new Sandbox();
   expect((await box.workerctl(['start', '-n', 'w', '--', 'sleep', '1000'], { env: evil })).code).toBe(0);
-  const look = () => {
-    const found = own(box);
-    expect(found).toHaveLength(2);
+  const look = async () => {
+    // One of them may just be forking.
+    const found = await eventually(() => own(box).length === 2 && own(box), { what: 'daemon and shim' });
     for (const { pid, command } of found) {
       const names = readFileSync(`/proc/${pid}/environ`, 'latin1')
         .split('\0')
@@ -40,12 +42,34 @@ test('daemon and shim run without NODE_*, LD_*, DYLD_* and LISTEN_*, in /; also 
       expect(readlinkSync(`/proc/${pid}/cwd`), command).toBe('/');
     }
   };
-  look();
+  await look();
   const shim = () => own(box).find(({ command }) => command.includes('shim.cjs'))?.pid;
   const first = shim() ?? 0;
   process.kill(first, 'SIGKILL');
   await eventually(() => ![undefined, first].includes(shim()), { what: 'another shim' });
-  look();
+  await look();
+});
+
+test.each<['workerd.cjs' | 'workerctl.cjs', readonly string[]]>([
+  ['workerd.cjs', ['start']],
+  ['workerctl.cjs', ['daemon', 'start']],
+])('nor with them in the foreground, and it has the limit of open files of its starter for workers: %s', async (program, args) => {
+  await using box = new Sandbox();
+  const argv = ['-c', 'ulimit -S -n 333; exec "$@"', 'sh', join(dist, program), ...args];
+  const path = `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`;
+  const daemon = spawn('sh', argv, { env: box.env({ ...evil, PATH: path, LISTEN_FDS: '' }), stdio: 'ignore' });
+  await using client = await eventually(() => box.client());
+  for (const { pid, command } of own(box)) {
+    if (command.includes('workerctl')) continue;
+    const environ = readFileSync(`/proc/${pid}/environ`, 'latin1');
+    expect(environ, command).not.toMatch(/NODE_OPTIONS|NODE_PATH|LD_LIBRARY_PATH/);
+  }
+  await client.call('start', { name: 'w', spec: shell('ulimit -S -n') });
+  await client.call('wait', { name: 'w', for: 'exit' });
+  expect((await client.call('logs', { name: 'w' })).entries.map(({ line }) => line)).toEqual(['333']);
+  const ended = once(daemon, 'exit');
+  expect((await box.workerd(['stop'])).code).toBe(0);
+  expect(await ended).toEqual([0, null]);
 });
 
 test('arguments of workers are in no log of daemon or shim, whatever becomes of them', async () => {
