@@ -224,6 +224,14 @@ describe(`a source file has at most ${maxLines} lines`, () => {
   });
 });
 
+test('zod is imported as a namespace: by name, its 50 languages are in the daemon with it', () => {
+  const imports = sources.flatMap((file) =>
+    [...read(file).matchAll(/^import .* from 'zod';$/gm)].map(([line]) => ({ file, line })),
+  );
+  expect(imports).not.toEqual([]);
+  for (const { file, line } of imports) expect(line, file).toMatch(/^import (?:type )?\* as z from 'zod';$/);
+});
+
 test.each(sources)('%s opens by saying what it is for', (file) => {
   expect(read(file)).toMatch(/^(?:#![^\n]*\n)?(?:\/\*\*|\/\/)/);
 });

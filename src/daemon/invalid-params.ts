@@ -2,7 +2,7 @@
  * Params against their schema, and what is said of those that do not fit (-32602): which member, and what it must be.
  * Never its value, which may be a secret.
  */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { WorkerdError } from '../shared/errors.ts';
 import { type MethodName, methods, type Params } from '../shared/protocol.ts';
 import { inWords, paramSchemas, partsOf, propertiesOf, type Schema, schemaAt } from './openrpc-schema.ts';

@@ -2,7 +2,7 @@
  * The schemas of the protocol as JSON Schema (draft 7, which OpenRPC 1.3 asks for), and one of them in plain words:
  * what `rpc.discover` and docs/protocol.md show is also what a refused parameter is told.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type MethodName, methods, paramNouns } from '../shared/protocol.ts';
 import { resultSchemas } from '../shared/results.ts';
 import { namePattern } from '../shared/worker.ts';

@@ -3,7 +3,7 @@
  * table (protocol.ts), and as that one for the daemon alone.
  */
 import { constants } from 'node:os';
-import { z } from 'zod';
+import * as z from 'zod';
 import { limits } from './limits.ts';
 import { resourceNames, type SoftLimits } from './resource-limits.ts';
 import type { Json, JsonObject } from './worker.ts';

@@ -4,7 +4,7 @@
  * (`import type`), so that zod never reaches the CLI's start-up path. What results look like is written down as
  * schemas in results.ts, proven equal to the types here; `rpc.discover` tells all of it.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { DaemonInfo } from './daemon-info.ts';
 import { caller, json, jsonObject, milliseconds, signal, softLimits, spec, text } from './definition-schema.ts';
 import type { JsonObject, LogEntry, LogGap, RunView, WorkerView } from './worker.ts';

@@ -6,7 +6,7 @@
  * They are strict, so that a test sees a member that nobody wrote down. To clients the document says that others may
  * come with later versions.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Problem } from './daemon-info.ts';
 import type { MethodName, Result, WorkerEvent } from './protocol.ts';
 import type { Actor, Exit, Json, JsonObject, Leftover, LogEntry, RunView, Spec, WorkerView } from './worker.ts';
