@@ -27,8 +27,11 @@ export interface WorkerEnds {
 
 const readerNames = ['out', 'err', 'up'] as const;
 
+/** Of an order, what its channels are made by: not the environment, of which a thousand runs would be most of the memory. */
+type ChannelOrder = Pick<SpawnParams, 'kind' | 'stdin' | 'generation' | 'log'>;
+
 export class Channels {
-  readonly #order: SpawnParams;
+  readonly #order: ChannelOrder;
   readonly #directory: string;
   readonly #hooks: ChannelHooks;
   readonly #readers: FifoReader[] = [];
@@ -36,8 +39,8 @@ export class Channels {
   #down: FifoWriter | null = null;
   #input: FifoWriter | null = null;
 
-  constructor(order: SpawnParams, directory: string, hooks: ChannelHooks) {
-    this.#order = order;
+  constructor({ kind, stdin, generation, log }: ChannelOrder, directory: string, hooks: ChannelHooks) {
+    this.#order = { kind, stdin, generation, log };
     this.#directory = directory;
     this.#hooks = hooks;
   }

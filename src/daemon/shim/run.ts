@@ -67,7 +67,7 @@ export class Run {
         if (this.#phase !== 'exited') this.#cutter.push(bytes);
       },
       onEnd: () => this.#closeIfEnded(),
-      onRemark: (message, log) => hooks.remark(order.run, message, log),
+      onRemark: (message, log) => hooks.remark(this.id, message, log),
     });
     this.#adopted = adopted !== undefined;
     this.#state = new PublishedState(adopted?.revision);
@@ -140,7 +140,7 @@ export class Run {
     if (this.order.kind === 'command') this.#isRunning(null);
   }
 
-  /** Environment and arguments were for its start: of many runs they would be most of the memory. */
+  /** Environment and arguments were for its start: of many runs they would be most of the memory. So nothing but `order` holds them. */
   forgetLaunch(): void {
     this.order = { ...this.order, env: {}, argv: [], launch: null };
   }
