@@ -19,7 +19,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 const poolSize = 64;
-const refillBelow = 32;
+/** Each refill is a process, and a fork of the shim: in a burst few large ones cost less than many small ones. */
+const refillSize = 256;
+const refillBelow = 48;
 
 const run = promisify(execFile);
 
@@ -44,13 +46,13 @@ export class FifoPool {
   /** Moves ready FIFOs to these paths. */
   async take(paths: readonly string[]): Promise<void> {
     while (this.#ready.length < paths.length) {
-      this.#refill ??= this.#fill(poolSize * 4);
+      this.#refill ??= this.#fill(refillSize);
       await this.#refill;
     }
     for (const path of paths) renameSync(join(this.#directory, this.#ready.pop() ?? ''), path);
     if (this.#ready.length < refillBelow && this.#refill === null) {
       // A failure is met by whoever finds the pool empty.
-      this.#refill = this.#fill(poolSize).catch(() => {});
+      this.#refill = this.#fill(refillSize).catch(() => {});
     }
   }
 

@@ -85,8 +85,8 @@ export class RotatingLog {
     this.#logPath = paths.logPath;
     this.#idxPath = paths.idxPath;
     try {
-      this.#reopen();
-      this.#prune();
+      const { isFirst } = this.#reopen();
+      if (!isFirst) this.#prune();
     } catch (error) {
       this.#failed(error);
     }
@@ -225,11 +225,13 @@ export class RotatingLog {
   }
 
   /** Opens the live segment, or begins it; afterwards the index accounts for every byte of the log. */
-  #reopen(): void {
+  #reopen(): { readonly isFirst: boolean } {
+    const { directory, generation } = this.#options;
     this.#closeFiles();
-    if (this.#mayCreate) mkdirSync(this.#options.directory, { recursive: true, mode: 0o700 });
-    checkDirectory(this.#options.directory);
-    healHalfRotation(this.#options.directory, this.#options.generation);
+    // What it made now was not there: a worker's first log has no others to be looked at.
+    const isFirst = this.#mayCreate && mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined;
+    checkDirectory(directory);
+    if (!isFirst) healHalfRotation(directory, generation);
     let idx = openOwn(this.#idxPath);
     let log: number | null = null;
     try {
@@ -237,8 +239,7 @@ export class RotatingLog {
       const logBytes = log === null ? 0 : fstatSync(log).size;
       const end = indexEnd(idx);
       const known =
-        this.#offset ??
-        (end.idxBytes === 0 ? endOfEarlier(this.#options.directory, this.#options.generation) + logBytes : null);
+        this.#offset ?? (end.idxBytes > 0 ? null : isFirst ? logBytes : endOfEarlier(directory, generation) + logBytes);
       const offset = known ?? Math.max(end.base + logBytes, end.offset);
       const fits = end.idxBytes > 0 ? end.offset <= offset && end.base + logBytes === offset : offset === logBytes;
       this.#at = Math.max(this.#at, end.at);
@@ -267,6 +268,7 @@ export class RotatingLog {
       this.#idxBytes = (fits ? end.idxBytes : 0) + addition.length;
       this.#checkpointAt = fits ? Math.max(0, this.#idxBytes - checkpointBytes) : 0;
       this.#lookedAt = performance.now();
+      return { isFirst };
     } catch (error) {
       closeSync(idx);
       if (log !== null) closeSync(log);

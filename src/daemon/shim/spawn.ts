@@ -111,11 +111,22 @@ const findProgram = ({ argv, env, cwd }: SpawnParams): Found => {
   let refused: SpawnError | null = null;
   for (const directory of (env['PATH'] ?? defaultPath).split(':')) {
     const path = join(isAbsolute(directory) ? directory : resolve(cwd, directory), name);
+    if (isMissing(path)) continue;
     const fault = executableFault(path);
     if (fault === null) return { path, byOwnName: env['PATH'] !== undefined && !name.startsWith('-') };
     if (fault.code === 'EACCES') refused ??= new SpawnError('EACCES', `cannot execute ${path}: ${fault.words}`);
   }
   throw refused ?? new SpawnError('ENOENT', `command not found: ${name}`);
+};
+
+/** Without an error that is made and thrown away for every directory of a PATH. */
+const isMissing = (path: string): boolean => {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    // There, or not to be seen: `executableFault` says which.
+    return false;
+  }
 };
 
 const executableFault = (path: string): { code: string; words: string } | null => {
