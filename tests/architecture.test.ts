@@ -51,6 +51,7 @@ const shimShared = [
   'failpoints',
   'framing',
   'gate',
+  'leisure',
   'limits',
   'log-file',
   'log-reader',

@@ -6,6 +6,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { WorkerdError } from '../shared/errors.ts';
 import { Gate } from '../shared/gate.ts';
+import { Leisure } from '../shared/leisure.ts';
 import { hostLogDirectory, type Places } from '../shared/paths.ts';
 import { protocolVersion } from '../shared/protocol.ts';
 import { type Actor, type Caller, isWorkerName } from '../shared/worker.ts';
@@ -101,12 +102,13 @@ export class Daemon {
     this.#whenEnded = new Promise((resolve) => {
       this.#ended = resolve;
     });
-    const { places, log, env } = options;
+    const { places, log, env, node, programs } = options;
     const clock = systemClock;
+    const leisure = new Leisure({ letGo: () => this.#store.letGo() });
     const helperEnv = cleanEnvironment(env);
     const baseCaller: Caller = { env: helperEnv, cwd: '/', umask: options.callersUmask };
     const { bootId } = this.#processes;
-    const program = (name: string) => [...options.node, join(options.programs, name)];
+    const program = (name: string) => [...node, join(programs, name)];
 
     const { store, loaded } = openStore(places.registry, clock.now(), log);
     this.#store = store;
@@ -116,6 +118,7 @@ export class Daemon {
       clock,
       log,
       announce: (transitions) => {
+        leisure.busy();
         waiters.announce(transitions);
         this.#hub.announce(transitions);
         this.#adoption.stirred();
@@ -159,7 +162,7 @@ export class Daemon {
       places,
       command: options.externalShim
         ? null
-        : [...options.shimWrapper, ...options.node, ...shimFlags, ...shimArguments(options.programs, places)],
+        : [...options.shimWrapper, ...node, ...shimFlags, ...shimArguments(programs, places)],
       env: shimEnvironment(env),
       clock,
       log,
@@ -222,7 +225,6 @@ export class Daemon {
       isNewRegistry: () => this.#newRegistry,
     });
     const admission = new Admission();
-    const { node, programs } = options;
     this.#replacement = new Replacement({ admission, waiters, places, node, programs, log });
     const logs = new LogStore(places, log);
     const shared = { registry: this.#registry, reconciler: this.#reconciler, clock };
@@ -264,6 +266,7 @@ export class Daemon {
       gate,
       room: new DescriptorRoom(),
       log,
+      onBusy: () => leisure.busy(),
       onGone: (connection) => {
         for (const id of connection.subscriptions) this.#hub.unsubscribe(connection.peer, id);
       },

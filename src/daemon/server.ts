@@ -25,6 +25,8 @@ export interface ListenerOptions {
   readonly gate: Gate<Connection>;
   readonly room: DescriptorRoom;
   readonly log: Logger;
+  /** A client has said something. */
+  readonly onBusy: () => void;
   readonly onGone: (connection: Connection) => void;
 }
 
@@ -229,7 +231,7 @@ export class Listener {
   }
 
   #accept(socket: Socket): void {
-    const { gate, log, onGone } = this.#options;
+    const { gate, log, onBusy, onGone } = this.#options;
     const refusal = this.#refusal(socket);
     if (refusal !== null) {
       this.#refuse(socket, refusal);
@@ -251,6 +253,7 @@ export class Listener {
       },
     };
     this.#next += 1;
+    socket.on('data', onBusy);
     const peer: Peer<Connection> = new Peer<Connection>({
       socket,
       gate,

@@ -17,7 +17,7 @@ export interface ShimSurroundings {
 }
 
 /** As the daemon's (launch.ts), and a smaller young generation still: it makes little garbage, and forks all it has. */
-export const shimFlags: readonly string[] = ['--max-semi-space-size=1', '--v8-pool-size=1'];
+export const shimFlags: readonly string[] = ['--max-semi-space-size=1', '--v8-pool-size=1', '--no-memory-reducer'];
 
 export const shimArguments = (programs: string, { home }: Places): readonly string[] => [
   join(programs, 'shim.cjs'),

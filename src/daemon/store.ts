@@ -203,6 +203,11 @@ export class SqliteStore implements Store {
     this.#setMeta.run(key, value);
   }
 
+  /** Pages that it holds in memory: they are on disk. */
+  letGo(): void {
+    this.#db.exec('PRAGMA shrink_memory');
+  }
+
   close(): void {
     this.#db.close();
   }

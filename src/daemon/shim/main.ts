@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { withoutCoreDumps } from '../../shared/core-limit.ts';
 import { closeInherited } from '../../shared/descriptors.ts';
 import { armFailpoints, failpointVariable } from '../../shared/failpoints.ts';
+import { Leisure } from '../../shared/leisure.ts';
 import { resolvePlaces } from '../../shared/paths.ts';
 import { shimToken } from '../../shared/shim-token.ts';
 import { endAllRuns } from './ending.ts';
@@ -59,6 +60,7 @@ export const runShim = async ({ home, version, log, onReady }: ShimOptions): Pro
     remark,
   });
 
+  const leisure = new Leisure();
   let ending: Promise<void> | null = null;
   const { promise: ended, resolve: settle } = Promise.withResolvers<void>();
   const end = (): Promise<void> => {
@@ -73,6 +75,7 @@ export const runShim = async ({ home, version, log, onReady }: ShimOptions): Pro
     facts,
     log,
     onShutdown: () => void end(),
+    onBusy: () => leisure.busy(),
   });
   // Who comes before all is built is served when it is.
   let early: Socket[] | null = [];

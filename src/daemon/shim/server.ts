@@ -29,6 +29,8 @@ export interface ShimServerOptions {
   readonly facts: FactBook;
   readonly log: (message: string) => void;
   readonly onShutdown: () => void;
+  /** A daemon has said something. */
+  readonly onBusy: () => void;
 }
 
 /** Who does not say who it is within this is cut. */
@@ -85,6 +87,7 @@ export class ShimServer {
     session.peer.onDrain(() => this.#schedule(session));
     let lineStart = true;
     socket.on('data', (chunk: Buffer) => {
+      this.#options.onBusy();
       if (startsLinesWithObjects(chunk, lineStart)) {
         lineStart = chunk[chunk.length - 1] === 0x0a;
         if (session.greeted) clearTimeout(deadline);
