@@ -2,6 +2,7 @@
 import { WorkerdError } from '../shared/errors.ts';
 import type { Params } from '../shared/protocol.ts';
 import { type Caller, isAlive, maxNameLength, type Spec } from '../shared/worker.ts';
+import { Callers } from './callers.ts';
 import { phaseOf } from './core/view.ts';
 import { checkSpec, defaultName, isSameDefinition, notFound } from './definitions.ts';
 import { capturedCaller } from './environment.ts';
@@ -18,6 +19,7 @@ export interface DefinerOptions {
 
 export class Definer {
   readonly #options: DefinerOptions;
+  readonly #callers = new Callers();
 
   constructor(options: DefinerOptions) {
     this.#options = options;
@@ -57,7 +59,7 @@ export class Definer {
 
   write(name: string, spec: Spec, from: Caller): void {
     const { registry, logs } = this.#options;
-    const caller = capturedCaller(spec, from);
+    const caller = this.#callers.same(capturedCaller(spec, from));
     const worker = registry.get(name);
     if (worker !== null) {
       const same = isSameDefinition(worker.spec, spec) && worker.spec.umask === spec.umask;

@@ -6,6 +6,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { WorkerdError } from '../shared/errors.ts';
 import { failpoint } from '../shared/failpoints.ts';
 import type { Caller, Spec } from '../shared/worker.ts';
+import { Callers } from './callers.ts';
 import type { Run, WorkerRecord } from './core/model.ts';
 import type { HostRow, Store, StoreChanges } from './ports.ts';
 import { wayOutOf } from './problems.ts';
@@ -93,11 +94,13 @@ export class SqliteStore implements Store {
     const runs = new Map<string, Run>();
     const newest = 'SELECT name, run, max(generation) FROM runs GROUP BY name';
     for (const row of this.#db.prepare(newest).all()) runs.set(text(row, 'name'), this.#read(row, runOfRow));
+    const callers = new Callers();
     const workers = this.#db.prepare('SELECT * FROM workers ORDER BY name').all();
     const hosts = this.#db.prepare('SELECT * FROM hosts').all();
     return {
       workers: workers.map((row) => {
-        const worker = this.#read(row, (each) => workerOfRow(each, runs.get(text(each, 'name')) ?? null));
+        const read = this.#read(row, (each) => workerOfRow(each, runs.get(text(each, 'name')) ?? null));
+        const worker = { ...read, caller: callers.same(read.caller) };
         this.#written.set(worker.name, { spec: worker.spec, caller: worker.caller });
         return worker;
       }),
