@@ -73,7 +73,8 @@ const clockBox = async () => {
 
 /** What a row calls "within 10 %", with five times the room upwards; a deadline never comes early. */
 const takes = (tookMs: number, ms: number, what: string) => {
-  expect(tookMs, what).toBeGreaterThanOrEqual(ms * 0.9);
+  // A restart's delay varies by a tenth, and on a busy machine its beginning may be heard of late.
+  expect(tookMs, what).toBeGreaterThanOrEqual(ms * 0.9 - 200);
   expect(tookMs, what).toBeLessThan(ms * 1.5 + 500);
 };
 
