@@ -2,7 +2,7 @@
 import type { JSONRPCRequest, JSONRPCResponse } from 'json-rpc-2.0';
 import { beginOfAnswer } from './afterwards.ts';
 import { WorkerdError } from './errors.ts';
-import type { Admitted, AdmittedCall } from './gate.ts';
+import type { Admitted, AdmittedCall, Answer } from './gate.ts';
 import { limits } from './limits.ts';
 import { errorResponse } from './rpc-errors.ts';
 import { Pace } from './turn.ts';
@@ -52,12 +52,12 @@ export interface BatchAnswer {
  */
 export const answerBatch = async (
   elements: readonly Admitted[],
-  carryOut: (call: AdmittedCall) => Promise<JSONRPCResponse | null>,
+  carryOut: (call: AdmittedCall) => Answer | Promise<Answer>,
 ): Promise<BatchAnswer> => {
   const begins: (() => void)[] = [];
   let room = limits.maxFrameBytes - elements.length * errorRoom;
   let isFull = false;
-  const place = (answer: JSONRPCResponse | null): string | null => {
+  const place = (answer: Answer): string | null => {
     if (answer === null) return null;
     const begin = beginOfAnswer(answer);
     if (begin !== undefined) begins.push(begin);
@@ -75,13 +75,29 @@ export const answerBatch = async (
   for (const element of elements) {
     if (!pace.mayBegin(elements.length === 1)) await new Promise<void>((resolve) => pace.later(resolve));
     pace.begin();
-    answers.push(element.kind === 'answer' ? place(element.response) : carryOut(element).then(place));
+    const answer = element.kind === 'answer' ? element.response : carryOut(element);
+    answers.push(answer instanceof Promise ? answer.then(place) : place(answer));
   }
   const due = (await Promise.all(answers)).filter((answer) => answer !== null);
   return { text: due.length === 0 ? null : `[${due.join(',')}]`, begins };
 };
 
-export const tooManyHeld = (request: JSONRPCRequest, limit: 'maxHeld' | 'maxHeldInAll'): JSONRPCResponse | null => {
+/** What begins with an answer begins once that is on its way. */
+export const sendAnswer = (
+  answer: BatchAnswer | Answer,
+  to: { send(message: string | JSONRPCResponse): void },
+): void => {
+  if (answer === null) return;
+  if ('begins' in answer) {
+    if (answer.text !== null) to.send(answer.text);
+    for (const begin of answer.begins) begin();
+  } else {
+    to.send(answer);
+    beginOfAnswer(answer)?.();
+  }
+};
+
+export const tooManyHeld = (request: JSONRPCRequest, limit: 'maxHeld' | 'maxHeldInAll'): Answer => {
   if (request.id === undefined) return null;
   const where = limit === 'maxHeld' ? 'on one connection' : 'on all connections together';
   const words = `at most ${limits[limit]} requests may wait ${where}; ask again when others were answered`;

@@ -1,8 +1,7 @@
 /** The requests of one connection that are in work: how many may be at once, and how many of them may wait. */
-import type { JSONRPCResponse } from 'json-rpc-2.0';
 import { answerBatch, type BatchAnswer, tooManyHeld } from './answers.ts';
 import type { Budget } from './budget.ts';
-import type { Admitted, AdmittedCall, Gate } from './gate.ts';
+import type { Admitted, AdmittedCall, Answer, Gate } from './gate.ts';
 import { limits } from './limits.ts';
 
 export class Calls<S> {
@@ -23,20 +22,31 @@ export class Calls<S> {
     return this.#inFlight < limits.maxInFlight;
   }
 
-  async carryOut({ request, held }: AdmittedCall): Promise<JSONRPCResponse | null> {
+  carryOut({ request, held }: AdmittedCall): Answer | Promise<Answer> {
     if (!this.#gate.knows(request.method)) return null;
     if (held && this.#held >= limits.maxHeld) return tooManyHeld(request, 'maxHeld');
     if (held && this.#budget?.hold() === false) return tooManyHeld(request, 'maxHeldInAll');
     if (held) this.#held += 1;
     else this.#inFlight += 1;
+    const answer = this.#gate.call(request, this.#session);
+    if (answer instanceof Promise) return this.#done(answer, held);
+    this.#isDone(held);
+    return answer;
+  }
+
+  async #done(answer: Promise<Answer>, held: boolean): Promise<Answer> {
     try {
-      return await this.#gate.call(request, this.#session);
+      return await answer;
     } finally {
-      if (held) {
-        this.#held -= 1;
-        this.#budget?.release();
-      } else this.#inFlight -= 1;
+      this.#isDone(held);
     }
+  }
+
+  #isDone(held: boolean): void {
+    if (held) {
+      this.#held -= 1;
+      this.#budget?.release();
+    } else this.#inFlight -= 1;
   }
 
   /** What was not begun yet counts as in work: one batch after the other, or many would be made at once. */

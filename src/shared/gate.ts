@@ -26,6 +26,9 @@ export interface AdmittedCall {
 /** An element of a message after the gate's look at it. */
 export type Admitted = AdmittedCall | { readonly kind: 'answer'; readonly response: JSONRPCResponse };
 
+/** `null`: there is none to give. */
+export type Answer = JSONRPCResponse | null;
+
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -33,31 +36,24 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 const isId = (id: unknown): id is JSONRPCID => id === null || typeof id === 'string' || Number.isSafeInteger(id);
 
 export class Gate<S> {
-  readonly #server = new JSONRPCServer<S>({ errorListener: () => {} });
-  readonly #isHeld: (method: string, params: unknown) => boolean;
-  readonly #known: ReadonlySet<string>;
+  /** Serves what takes a while; what it is given to serve is the result that is still to come. */
+  readonly #server = new JSONRPCServer<Promise<unknown>>({ errorListener: () => {} });
+  readonly #options: GateOptions<S>;
+  readonly #handlers: ReadonlyMap<string, Handler<S>>;
 
   constructor(options: GateOptions<S>) {
-    this.#known = new Set(Object.keys(options.methods));
-    this.#isHeld = options.isHeld ?? (() => false);
-    for (const [method, handler] of Object.entries(options.methods)) {
+    this.#options = options;
+    this.#handlers = new Map(Object.entries(options.methods));
+    for (const method of this.#handlers.keys()) {
       // The whole answer, not only its result: what the library would wrap around a result costs as much as all else.
-      this.#server.addMethodAdvanced(method, async ({ id, params }, session: S) => {
+      this.#server.addMethodAdvanced(method, async ({ id }, result) => {
         try {
-          const result: unknown = await handler(params, session);
-          if (id !== undefined) return { jsonrpc: '2.0', id, result: result === undefined ? null : result };
-          beginOf(result)?.();
-          return null;
+          return answerTo(id, await result);
         } catch (error) {
-          if (error instanceof WorkerdError) throw error;
-          throw new WorkerdError('internal', 'internal error', { logId: options.onFault(method, error) });
+          return this.#failure(id, method, error);
         }
       });
     }
-    this.#server.mapErrorToJSONRPCErrorResponse = (id, error: unknown) =>
-      error instanceof WorkerdError
-        ? errorResponse(id, error.rpcCode, error.message, error.data)
-        : errorResponse(id, -32603, 'internal error', { code: 'internal', retry: false });
   }
 
   /** A whole message: its elements, and whether the answers go back as an array. */
@@ -68,13 +64,28 @@ export class Gate<S> {
     return { elements: message.map((element: unknown) => this.#admitOne(element)), batch: true };
   }
 
-  /** Carries out one admitted call; never rejects. `null`: a notification, which gets no answer. */
-  async call(request: JSONRPCRequest, session: S): Promise<JSONRPCResponse | null> {
+  /**
+   * Carries out one admitted call; never throws or rejects. `null`: a notification, which gets no answer. What its
+   * handler knows at once is answered at once: most of what a short request would cost is to wait for nothing.
+   */
+  call(request: JSONRPCRequest, session: S): Answer | Promise<Answer> {
+    const { id, method, params } = request;
     try {
-      return await this.#server.receive(request, session);
-    } catch {
-      return request.id === undefined ? null : errorResponse(request.id, -32603, 'internal error');
+      const result = this.#handlers.get(method)?.(params, session);
+      if (!(result instanceof Promise)) return answerTo(id, result);
+      return Promise.resolve(this.#server.receive(request, result));
+    } catch (error) {
+      return this.#failure(id, method, error);
     }
+  }
+
+  /** What is told of a fault that is nobody's mistake is where to ask for it. */
+  #failure(id: JSONRPCID | undefined, method: string, error: unknown): Answer {
+    const told =
+      error instanceof WorkerdError
+        ? error
+        : new WorkerdError('internal', 'internal error', { logId: this.#options.onFault(method, error) });
+    return id === undefined ? null : errorResponse(id, told.rpcCode, told.message, told.data);
   }
 
   #admitOne(element: unknown): Admitted {
@@ -90,19 +101,24 @@ export class Gate<S> {
       return invalid(id ?? null, 'params must be an object or an array');
     }
     const request = { jsonrpc: '2.0', method, params, ...(id === undefined ? {} : { id }) } as JSONRPCRequest;
-    if (!this.#known.has(method)) {
+    if (!this.#handlers.has(method)) {
       // A notification gets no answer, not even to say that nobody knows it.
       if (id === undefined) return { kind: 'call', request, held: false };
       return { kind: 'answer', response: errorResponse(id, -32601, `no such method: ${clip(method)}`) };
     }
-    return { kind: 'call', request, held: this.#isHeld(method, params) };
+    return { kind: 'call', request, held: this.#options.isHeld?.(method, params) ?? false };
   }
 
   knows(method: string): boolean {
-    return this.#known.has(method);
+    return this.#handlers.has(method);
   }
 }
 
+const answerTo = (id: JSONRPCID | undefined, result: unknown): Answer => {
+  if (id !== undefined) return { jsonrpc: '2.0', id, result: result === undefined ? null : result };
+  beginOf(result)?.();
+  return null;
+};
 const clip = (text: string): string => (text.length > 64 ? `${text.slice(0, 64)}…` : text);
 const invalid = (id: JSONRPCID, why: string): Admitted => ({
   kind: 'answer',

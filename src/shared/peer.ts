@@ -7,13 +7,12 @@
  */
 import type { Socket } from 'node:net';
 import { JSONRPCClient, type JSONRPCResponse } from 'json-rpc-2.0';
-import { beginOfAnswer } from './afterwards.ts';
-import { type BatchAnswer, bytesBeyondFrame, tooLong } from './answers.ts';
+import { type BatchAnswer, bytesBeyondFrame, sendAnswer, tooLong } from './answers.ts';
 import type { Budget } from './budget.ts';
 import { Calls } from './calls.ts';
 import { connectionLost, errorFromRpc, turnedAway, WorkerdError } from './errors.ts';
 import { parseFrame } from './framing.ts';
-import type { Gate } from './gate.ts';
+import type { Answer, Gate } from './gate.ts';
 import { Inbox } from './inbox.ts';
 import { limits } from './limits.ts';
 import { Outbox, type Outgoing } from './outbox.ts';
@@ -166,6 +165,10 @@ export class Peer<S = undefined> {
   #queue(message: Outgoing): void {
     if (this.#closed !== null) return;
     this.#outbox.push(message);
+    this.#flushSoon();
+  }
+
+  #flushSoon(): void {
     if (this.#flushing) return;
     this.#flushing = true;
     process.nextTick(() => this.flush());
@@ -300,23 +303,20 @@ export class Peer<S = undefined> {
   #serve(message: unknown, gate: Gate<S>, calls: Calls<S>): void {
     const { elements, batch } = gate.admit(message);
     const [only] = elements;
-    if (batch) void this.#answer(calls.carryOutBatch(elements));
-    else if (only?.kind === 'call') void this.#answer(calls.carryOut(only));
-    else if (only !== undefined) this.send(only.response);
+    if (batch) void this.#answerLater(calls.carryOutBatch(elements));
+    else if (only !== undefined) {
+      const answer = only.kind === 'call' ? calls.carryOut(only) : only.response;
+      if (answer instanceof Promise) void this.#answerLater(answer);
+      else sendAnswer(answer, this);
+    }
   }
 
-  async #answer(due: Promise<BatchAnswer | JSONRPCResponse | null>): Promise<void> {
+  /** What was done before is told before more is begun: its answers may be on their way here. */
+  async #answerLater(due: Promise<BatchAnswer | Answer>): Promise<void> {
     this.#unanswered += 1;
-    const answer = await due;
-    if (answer !== null && 'begins' in answer) {
-      if (answer.text !== null) this.send(answer.text);
-      for (const begin of answer.begins) begin();
-    } else if (answer !== null) {
-      this.send(answer);
-      beginOfAnswer(answer)?.();
-    }
+    sendAnswer(await due, this);
     this.#unanswered -= 1;
-    this.#pump();
+    this.#flushSoon();
   }
 
   #endIfDone(): void {

@@ -1,5 +1,7 @@
 /** JSON-RPC 2.0, case by case (the table of faults.md, H01), over a real socket. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WorkerdError } from '../../src/shared/errors.ts';
+import { Gate } from '../../src/shared/gate.ts';
 import { type Answer, FakeServer, type RawClient, specMethods } from '../helpers/fake-server.ts';
 
 let server: FakeServer;
@@ -226,5 +228,46 @@ describe('no JSON, or none that is a request', () => {
         expect((await client.one(line)).error?.code).toBe(-32700);
       }
     }
+  });
+});
+
+describe('what a handler knows at once', () => {
+  const faults: unknown[] = [];
+  const gate = new Gate<undefined>({
+    methods: {
+      now: () => 1,
+      later: async () => 2,
+      refused: () => {
+        throw new WorkerdError('usage', 'not so');
+      },
+      broken: () => {
+        throw new Error('a bug');
+      },
+    },
+    onFault: (method, error) => `${method}-${faults.push(error)}`,
+  });
+  const admitted = (method: string, rest: object = { id: 7 }) => {
+    const [element] = gate.admit({ jsonrpc: '2.0', method, ...rest }).elements;
+    if (element?.kind !== 'call') throw new Error(`${method} is not admitted`);
+    return gate.call(element.request, undefined);
+  };
+
+  it('is answered at once, a refusal too; what it waits for is answered later', async () => {
+    expect(admitted('now')).toEqual({ jsonrpc: '2.0', id: 7, result: 1 });
+    expect(admitted('refused')).toEqual({
+      jsonrpc: '2.0',
+      id: 7,
+      error: { code: -32602, message: 'not so', data: { code: 'usage', retry: false } },
+    });
+    const later = admitted('later');
+    expect(later).toBeInstanceOf(Promise);
+    expect(await later).toEqual({ jsonrpc: '2.0', id: 7, result: 2 });
+  });
+
+  it('a bug is told of by the name under which it is in the log, and to no notification', () => {
+    expect(admitted('broken')).toMatchObject({ id: 7, error: { code: -32603, data: { logId: 'broken-1' } } });
+    expect(admitted('broken', {})).toBeNull();
+    expect(admitted('now', {})).toBeNull();
+    expect(faults).toHaveLength(2);
   });
 });
