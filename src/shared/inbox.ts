@@ -1,12 +1,12 @@
 /** What came from a far end and was not looked at yet: whole lines in order, and the one that is not ended. */
-import { FrameReader, isBlank } from './framing.ts';
+import { FrameReader, isBlank, type Line } from './framing.ts';
 import { limits } from './limits.ts';
 
 export class Inbox {
   readonly #reader = new FrameReader();
   readonly #onUnfinished: () => void;
   /** Those before `#next` are done: taking the first of an array of thousands moves all the others. */
-  #frames: Buffer[] = [];
+  #frames: Line[] = [];
   #next = 0;
   #frameBytes = 0;
   #unfinished: NodeJS.Timeout | undefined;
@@ -46,7 +46,7 @@ export class Inbox {
     return true;
   }
 
-  take(): Buffer | null {
+  take(): Line | null {
     const frame = this.#frames[this.#next];
     if (frame === undefined) return null;
     this.#next += 1;

@@ -11,7 +11,7 @@ import { type BatchAnswer, bytesBeyondFrame, sendAnswer, tooLong } from './answe
 import type { Budget } from './budget.ts';
 import { Calls } from './calls.ts';
 import { connectionLost, errorFromRpc, turnedAway, WorkerdError } from './errors.ts';
-import { parseFrame } from './framing.ts';
+import { type Line, parseFrame } from './framing.ts';
 import type { Answer, Gate } from './gate.ts';
 import { Inbox } from './inbox.ts';
 import { limits } from './limits.ts';
@@ -264,11 +264,11 @@ export class Peer<S = undefined> {
     return this.#calls.mayBegin && !this.#outbox.full;
   }
 
-  #frame(frame: Buffer): void {
+  #frame(frame: Line): void {
     const parsed = parseFrame(frame, this.#gate === undefined);
     if (this.#firstFrame && this.#gate !== undefined) {
       this.#firstFrame = false;
-      if (!parsed.ok && httpRequestLine.test(frame.toString('latin1'))) {
+      if (!parsed.ok && httpRequestLine.test(frame.toString())) {
         this.destroy('it speaks HTTP');
         return;
       }

@@ -1,12 +1,12 @@
 /** Bytes into frames, frames into values: cut anywhere, within the limits, never a throw. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { exceedsDepth, FrameReader, isBlank, parseFrame } from '../../src/shared/framing.ts';
+import { exceedsDepth, FrameReader, isBlank, type Line, parseFrame } from '../../src/shared/framing.ts';
 import { limits } from '../../src/shared/limits.ts';
 import { seeded } from '../helpers/fake-chance.ts';
 
-const text = (frames: readonly Buffer[] | 'too-large'): readonly string[] | 'too-large' =>
-  frames === 'too-large' ? frames : frames.map((frame) => frame.toString('utf8'));
+const text = (lines: readonly Line[] | 'too-large'): readonly string[] | 'too-large' =>
+  lines === 'too-large' ? lines : lines.map((line) => line.toString());
 
 describe('FrameReader', () => {
   it('gives whole lines without their ends, LF and CRLF alike, and keeps the rest', () => {
@@ -26,6 +26,13 @@ describe('FrameReader', () => {
     const reader = new FrameReader(8);
     expect(text(reader.push(Buffer.from('12345')))).toEqual([]);
     expect(reader.push(Buffer.from('6789'))).toBe('too-large');
+  });
+
+  it('what is ASCII comes as text, what is not as the bytes that it is', () => {
+    const reader = new FrameReader();
+    expect(reader.push(Buffer.from('{"a":1}\r\n\r\n\n"b"\n"ä'))).toEqual(['{"a":1}', '', '', '"b"']);
+    expect(reader.push(Buffer.from('"\n"c"\n'))).toEqual([Buffer.from('"ä"'), '"c"']);
+    expect(reader.push(Buffer.from([0x22, 0xff, 0x0a]))).toEqual([Buffer.from([0x22, 0xff])]);
   });
 
   it('any bytes cut anywhere give the same lines', () => {
@@ -53,7 +60,10 @@ describe('isBlank', () => {
     [' x', false],
     ['\v', false],
     ['\0', false],
-  ])('%j: %s', (line, expected) => expect(isBlank(Buffer.from(line))).toBe(expected));
+  ])('%j: %s', (line, expected) => {
+    expect(isBlank(Buffer.from(line))).toBe(expected);
+    expect(isBlank(line)).toBe(expected);
+  });
 });
 
 describe('parseFrame', () => {
@@ -69,8 +79,8 @@ describe('parseFrame', () => {
 
   it('brackets in strings are no levels, whatever is escaped in them', () => {
     const brackets = '[{'.repeat(100);
-    expect(exceedsDepth(Buffer.from(JSON.stringify([brackets, `\\${brackets}`, `"${brackets}\\`])))).toBe(false);
-    expect(exceedsDepth(Buffer.from(`["\\\\",${'['.repeat(64)}`))).toBe(true);
+    expect(exceedsDepth(JSON.stringify([brackets, `\\${brackets}`, `"${brackets}\\`]))).toBe(false);
+    expect(exceedsDepth(`["\\\\",${'['.repeat(64)}${']'.repeat(65)}`)).toBe(true);
   });
 
   it('agrees with the depth of any JSON value', () => {
@@ -78,7 +88,7 @@ describe('parseFrame', () => {
       typeof value === 'object' && value !== null ? 1 + Math.max(0, ...Object.values(value).map(depthOf)) : 0;
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 8 }), fc.integer({ min: 0, max: 8 }), (value, most) => {
-        expect(exceedsDepth(Buffer.from(JSON.stringify(value)), most)).toBe(depthOf(value) > most);
+        expect(exceedsDepth(JSON.stringify(value), most)).toBe(depthOf(value) > most);
       }),
       seeded(1000),
     );
