@@ -23,7 +23,6 @@ export class Calls<S> {
   }
 
   carryOut({ request, held }: AdmittedCall): Answer | Promise<Answer> {
-    if (!this.#gate.knows(request.method)) return null;
     if (held && this.#held >= limits.maxHeld) return tooManyHeld(request, 'maxHeld');
     if (held && this.#budget?.hold() === false) return tooManyHeld(request, 'maxHeldInAll');
     if (held) this.#held += 1;

@@ -24,7 +24,7 @@ export interface AdmittedCall {
   readonly held: boolean;
 }
 /** An element of a message after the gate's look at it. */
-export type Admitted = AdmittedCall | { readonly kind: 'answer'; readonly response: JSONRPCResponse };
+export type Admitted = AdmittedCall | { readonly kind: 'answer'; readonly response: Answer };
 
 /** `null`: there is none to give. */
 export type Answer = JSONRPCResponse | null;
@@ -100,17 +100,14 @@ export class Gate<S> {
     if (params !== undefined && (typeof params !== 'object' || params === null)) {
       return invalid(id ?? null, 'params must be an object or an array');
     }
-    const request = { jsonrpc: '2.0', method, params, ...(id === undefined ? {} : { id }) } as JSONRPCRequest;
     if (!this.#handlers.has(method)) {
       // A notification gets no answer, not even to say that nobody knows it.
-      if (id === undefined) return { kind: 'call', request, held: false };
+      if (id === undefined) return { kind: 'answer', response: null };
       return { kind: 'answer', response: errorResponse(id, -32601, `no such method: ${clip(method)}`) };
     }
+    const request: JSONRPCRequest =
+      id === undefined ? { jsonrpc: '2.0', method, params } : { jsonrpc: '2.0', method, params, id };
     return { kind: 'call', request, held: this.#options.isHeld?.(method, params) ?? false };
-  }
-
-  knows(method: string): boolean {
-    return this.#handlers.has(method);
   }
 }
 

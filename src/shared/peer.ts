@@ -24,9 +24,10 @@ export { connectionLost };
 export interface PeerOptions<S> {
   /** Opened with `allowHalfOpen`, or the answers after the far end's FIN are lost. */
   readonly socket: Socket;
-  /** Serves the far end's requests; without one they are ignored. */
+  /** Serves the far end's requests; without one they are ignored, and what it says else is heard. */
   readonly gate?: Gate<S>;
   readonly session?: S;
+  /** Of an end without a gate. */
   readonly onNotification?: (method: string, params: unknown) => void;
   /** Shared with other connections: what all of them may hold. */
   readonly budget?: Budget;
@@ -277,27 +278,24 @@ export class Peer<S = undefined> {
       if (this.#gate !== undefined) this.send(errorResponse(null, -32700, parsed.why));
       return;
     }
-    if (this.#takeOwn(parsed.value) || this.#gate === undefined || this.#calls === undefined) return;
-    this.#serve(parsed.value, this.#gate, this.#calls);
+    if (this.#gate === undefined || this.#calls === undefined) this.#hear(parsed.value);
+    else this.#serve(parsed.value, this.#gate, this.#calls);
   }
 
   /** Answers to our requests, and the far end's notifications. */
-  #takeOwn(value: unknown): boolean {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  #hear(value: unknown): void {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return;
     if (Object.hasOwn(value, 'method')) {
-      if (this.#onNotification === undefined || Object.hasOwn(value, 'id')) return false;
       const { method, params } = value as { method: unknown; params: unknown };
-      if (typeof method === 'string') this.#onNotification(method, params);
-      return true;
+      if (typeof method === 'string' && !Object.hasOwn(value, 'id')) this.#onNotification?.(method, params);
+      return;
     }
-    if (this.#gate !== undefined) return false;
     const { id, error } = value as { id?: unknown; error?: { message?: unknown; data?: { limit?: unknown } } };
     // Not about one request: it is why the far end is about to close.
     if (id === null && typeof error?.message === 'string') {
       this.#farewell = error.message;
       this.#isTurnedAway = ['maxConnections', 'openFiles'].includes(String(error.data?.limit));
     } else this.#client.receive(value as JSONRPCResponse);
-    return true;
   }
 
   #serve(message: unknown, gate: Gate<S>, calls: Calls<S>): void {
