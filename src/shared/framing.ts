@@ -8,7 +8,7 @@ import { limits } from './limits.ts';
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 
-/** As text where it came whole among ASCII: its length is that of its bytes, and it is valid UTF-8. */
+/** As text where it came whole with others, all ASCII: its length is that of its bytes, and it is valid UTF-8. */
 export type Line = string | Buffer;
 
 /** The first so many bytes decoded together, which costs a fraction of what it costs line by line. */
@@ -43,10 +43,11 @@ export class FrameReader {
   /** The lines that `chunk` completes, without their ends; `'too-large'` once a line passes the limit. */
   push(chunk: Buffer): readonly Line[] | 'too-large' {
     const lines: Line[] = [];
-    const last = chunk.lastIndexOf(newline);
-    const text = last === -1 ? null : asciiOf(chunk, last);
+    const first = chunk.indexOf(newline);
+    const last = first === -1 ? -1 : chunk.lastIndexOf(newline);
+    const text = first === last ? null : asciiOf(chunk, last);
     let start = 0;
-    for (let end = last === -1 ? -1 : chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
+    for (let end = first; end !== -1; end = chunk.indexOf(newline, start)) {
       if (this.#pendingBytes + end - start > this.#maxFrameBytes) return 'too-large';
       const isWhole = this.#pendingBytes === 0;
       // A flood of newlines costs no buffer each.

@@ -28,8 +28,9 @@ describe('FrameReader', () => {
     expect(reader.push(Buffer.from('6789'))).toBe('too-large');
   });
 
-  it('what is ASCII comes as text, what is not as the bytes that it is', () => {
+  it('lines that come together come as text where they are ASCII, others as the bytes that they are', () => {
     const reader = new FrameReader();
+    expect(reader.push(Buffer.from('"alone"\n'))).toEqual([Buffer.from('"alone"')]);
     expect(reader.push(Buffer.from('{"a":1}\r\n\r\n\n"b"\n"ä'))).toEqual(['{"a":1}', '', '', '"b"']);
     expect(reader.push(Buffer.from('"\n"c"\n'))).toEqual([Buffer.from('"ä"'), '"c"']);
     expect(reader.push(Buffer.from([0x22, 0xff, 0x0a]))).toEqual([Buffer.from([0x22, 0xff])]);
