@@ -2,9 +2,8 @@
  * CPU and memory of a worker's process tree, read when somebody asks and at no other time. CPU is the share of one
  * core since the last look (the first one: since the run began).
  */
-import { readFileSync } from 'node:fs';
 import type { Usage } from './core/view.ts';
-import { childrenOf, readStat } from './proc.ts';
+import { childrenOf, readProc, readStat } from './proc.ts';
 
 /** USER_HZ: what /proc counts in, 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100;
@@ -13,38 +12,35 @@ const pageBytes = 4096;
 const freshMs = 500;
 
 interface Look {
+  readonly atMono: number;
+  /** Since boot, as /proc counts. */
   readonly atMs: number;
   readonly ticks: number;
   readonly usage: Usage;
 }
 
-const uptimeMs = (): number => {
-  try {
-    return Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * 1000;
-  } catch {
-    return 0;
-  }
-};
+const uptimeMs = (): number => Number(readProc('/proc/uptime', true)?.toString('latin1').split(' ')[0] ?? 0) * 1000;
 
 export class UsageReader {
   readonly #looks = new Map<string, Look>();
 
   /** `null` where the process is gone. */
   read(run: string, pid: number, startTime: number): Usage | null {
-    const nowMs = uptimeMs();
+    const atMono = performance.now();
     const before = this.#looks.get(run);
-    if (before !== undefined && nowMs - before.atMs < freshMs) return before.usage;
+    if (before !== undefined && atMono - before.atMono < freshMs) return before.usage;
     const sum = looked(pid, startTime);
     if (sum === null) {
       this.#looks.delete(run);
       return null;
     }
+    const { nowMs } = sum;
     const sinceMs = before?.atMs ?? (startTime / ticksPerSecond) * 1000;
     const ticks = Math.max(0, sum.ticks - (before?.ticks ?? 0));
     const elapsedMs = Math.max(10, nowMs - sinceMs);
     const cpuPercent = Math.round(((ticks / ticksPerSecond) * 1000 * 1000) / elapsedMs) / 10;
     const usage = { cpuPercent, memoryBytes: sum.bytes };
-    this.#looks.set(run, { atMs: nowMs, ticks: sum.ticks, usage });
+    this.#looks.set(run, { atMono, atMs: nowMs, ticks: sum.ticks, usage });
     return usage;
   }
 
@@ -56,7 +52,8 @@ export class UsageReader {
 /** Without a descriptor to look with it is unknown. */
 const looked = (pid: number, startTime: number) => {
   try {
-    return sumTree(pid, startTime);
+    const sum = sumTree(pid, startTime);
+    return sum === null ? null : { ...sum, nowMs: uptimeMs() };
   } catch {
     return null;
   }
