@@ -36,6 +36,8 @@ export const encodeAnswer = (
   return encodeTooLong(answer.id);
 };
 
+const isKnown = (text: string | null | Promise<string | null>): text is string | null => !(text instanceof Promise);
+
 /** What an error in place of an answer takes, but for its id. */
 const errorRoom = 256;
 
@@ -47,13 +49,14 @@ export interface BatchAnswer {
 }
 
 /**
- * A batch: begun in order and a few in one turn of the loop, carried out concurrently, answered in one frame. Answers
- * are encoded as they come, so that no more than a frame of them is ever held.
+ * A batch: begun in order and a few in one turn of the loop, carried out concurrently, answered in one frame; at once
+ * where all of it is known at once. Answers are encoded as they come, so that no more than a frame of them is ever held.
  */
-export const answerBatch = async (
+export const answerBatch = (
   elements: readonly Admitted[],
   carryOut: (call: AdmittedCall) => Answer | Promise<Answer>,
-): Promise<BatchAnswer> => {
+  onBegun: () => void,
+): BatchAnswer | Promise<BatchAnswer> => {
   const begins: (() => void)[] = [];
   let room = limits.maxFrameBytes - elements.length * errorRoom;
   let isFull = false;
@@ -70,16 +73,32 @@ export const answerBatch = async (
     room -= Buffer.byteLength(text) + 1;
     return text;
   };
-  const answers: (string | null | Promise<string | null>)[] = [];
+  const whole = (texts: readonly (string | null)[]): BatchAnswer => {
+    const due = texts.filter((text) => text !== null);
+    return { text: due.length === 0 ? null : `[${due.join(',')}]`, begins };
+  };
+  const texts: (string | null | Promise<string | null>)[] = [];
   const pace = new Pace();
-  for (const element of elements) {
-    if (!pace.mayBegin(elements.length === 1)) await new Promise<void>((resolve) => pace.later(resolve));
-    pace.begin();
-    const answer = element.kind === 'answer' ? element.response : carryOut(element);
-    answers.push(answer instanceof Promise ? answer.then(place) : place(answer));
-  }
-  const due = (await Promise.all(answers)).filter((answer) => answer !== null);
-  return { text: due.length === 0 ? null : `[${due.join(',')}]`, begins };
+  /** False: the rest is begun in another turn. */
+  const begin = (): boolean => {
+    for (const element of elements.slice(texts.length)) {
+      if (!pace.mayBegin(elements.length === 1)) return false;
+      pace.begin();
+      const answer = element.kind === 'answer' ? element.response : carryOut(element);
+      texts.push(answer instanceof Promise ? answer.then(place) : place(answer));
+    }
+    onBegun();
+    return true;
+  };
+  const goOn = async (isBegun: boolean): Promise<BatchAnswer> => {
+    if (!isBegun) {
+      do await new Promise<void>((resolve) => pace.later(resolve));
+      while (!begin());
+    }
+    return whole(await Promise.all(texts));
+  };
+  const isBegun = begin();
+  return isBegun && texts.every(isKnown) ? whole(texts) : goOn(isBegun);
 };
 
 /** What begins with an answer begins once that is on its way. */

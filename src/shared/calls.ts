@@ -8,18 +8,23 @@ export class Calls<S> {
   readonly #gate: Gate<S>;
   readonly #session: S;
   readonly #budget: Budget | undefined;
+  readonly #onBegun: () => void;
+  /** A batch. */
+  #isBeginning = false;
   #inFlight = 0;
   #held = 0;
 
-  constructor(gate: Gate<S>, session: S, budget: Budget | undefined) {
+  /** `onBegun`: a batch is, and what follows it may be. */
+  constructor(gate: Gate<S>, session: S, budget: Budget | undefined, onBegun: () => void) {
     this.#gate = gate;
     this.#session = session;
     this.#budget = budget;
+    this.#onBegun = onBegun;
   }
 
   /** Room for one more that does not wait. */
   get mayBegin(): boolean {
-    return this.#inFlight < limits.maxInFlight;
+    return !this.#isBeginning && this.#inFlight < limits.maxInFlight;
   }
 
   carryOut({ request, held }: AdmittedCall): Answer | Promise<Answer> {
@@ -48,13 +53,16 @@ export class Calls<S> {
     } else this.#inFlight -= 1;
   }
 
-  /** What was not begun yet counts as in work: one batch after the other, or many would be made at once. */
-  carryOutBatch(elements: readonly Admitted[]): Promise<BatchAnswer> {
-    const begin = (call: AdmittedCall) => {
-      if (!call.held) this.#inFlight -= 1;
-      return this.carryOut(call);
+  /**
+   * Until all of it is begun nothing else is: one batch after the other, or many would be made at once; and what comes
+   * after it would be answered before it.
+   */
+  carryOutBatch(elements: readonly Admitted[]): BatchAnswer | Promise<BatchAnswer> {
+    this.#isBeginning = true;
+    const onBegun = () => {
+      this.#isBeginning = false;
+      this.#onBegun();
     };
-    for (const element of elements) if (element.kind === 'call' && !element.held) this.#inFlight += 1;
-    return answerBatch(elements, begin);
+    return answerBatch(elements, (call) => this.carryOut(call), onBegun);
   }
 }

@@ -73,7 +73,7 @@ export class Peer<S = undefined> {
     const { socket } = options;
     this.#socket = socket;
     this.#gate = options.gate;
-    this.#calls = this.#gate && new Calls(this.#gate, options.session as S, options.budget);
+    this.#calls = this.#gate && new Calls(this.#gate, options.session as S, options.budget, () => this.#flushSoon());
     this.#onNotification = options.onNotification;
     this.#onClose = options.onClose;
     this.#budget = options.budget;
@@ -301,12 +301,11 @@ export class Peer<S = undefined> {
   #serve(message: unknown, gate: Gate<S>, calls: Calls<S>): void {
     const { elements, batch } = gate.admit(message);
     const [only] = elements;
-    if (batch) void this.#answerLater(calls.carryOutBatch(elements));
-    else if (only !== undefined) {
-      const answer = only.kind === 'call' ? calls.carryOut(only) : only.response;
-      if (answer instanceof Promise) void this.#answerLater(answer);
-      else sendAnswer(answer, this);
-    }
+    let answer: ReturnType<typeof calls.carryOutBatch | typeof calls.carryOut> = null;
+    if (batch) answer = calls.carryOutBatch(elements);
+    else if (only !== undefined) answer = only.kind === 'call' ? calls.carryOut(only) : only.response;
+    if (answer instanceof Promise) void this.#answerLater(answer);
+    else sendAnswer(answer, this);
   }
 
   /** What was done before is told before more is begun: its answers may be on their way here. */

@@ -171,6 +171,31 @@ describe('batches', () => {
     expect((await client.reply(`[${one},${one}]`)).flat()).toHaveLength(2);
   });
 
+  it.each([2, 64, 65, 100])('of %i: what comes with it and is known at once is answered after it', async (count) => {
+    const batch = Array.from({ length: count }, (_, id) => call('sum', { id }));
+    const before = client.lines().length;
+    client.send(`[${batch.join(',')}]\n${call('sum', { id: 'after' })}\n[${batch.join(',')}]\n`);
+    const answers = (await client.received(before + 3)).slice(before);
+    expect(answers.map((answer) => (Array.isArray(answer) ? answer.length : (answer as Answer).id))).toEqual([
+      count,
+      'after',
+      count,
+    ]);
+  });
+
+  it('one that waits holds up nothing that comes after it', async () => {
+    const { promise, resolve } = Promise.withResolvers<number>();
+    await using own = await new FakeServer({ methods: { ...specMethods, late: () => promise } }).listen();
+    const asker = own.client();
+    asker.send(`[${call('late', { id: 1 })},${call('sum', { id: 2 })}]\n${call('sum', { id: 'after' })}\n`);
+    expect(await asker.received(1)).toMatchObject([{ id: 'after' }]);
+    resolve(5);
+    expect((await asker.received(2))[1]).toMatchObject([
+      { id: 1, result: 5 },
+      { id: 2, result: 0 },
+    ]);
+  });
+
   it('of 100: 100 answers; of 101: one error and nothing is done; 900 KB of {}: no more than 4 times back', async () => {
     const batchOf = (count: number) => `[${Array.from({ length: count }, (_, id) => call('sum', { id })).join(',')}]`;
     const hundred = (await client.reply(batchOf(100)))[0] as Answer[];
