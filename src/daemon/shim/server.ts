@@ -190,7 +190,8 @@ export class ShimServer {
         facts.acknowledge(orders.count(orders.paramsOf(params), 'upTo'));
         return {};
       }),
-      spawn: greeted((params) => {
+      // Not at once: the answer leaves when what it begins in this turn is begun.
+      spawn: greeted(async (params) => {
         runs.spawn(orders.spawnOrder(params));
         return {};
       }),
