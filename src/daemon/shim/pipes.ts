@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process';
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   mkdirSync,
   openSync,
@@ -16,12 +17,14 @@ import {
 } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { getSystemErrorMap, promisify } from 'node:util';
 
 const poolSize = 64;
 /** Each refill is a process, and a fork of the shim: in a burst few large ones cost less than many small ones. */
 const refillSize = 256;
 const refillBelow = 48;
+/** With `in`. */
+const mostOfOneRun = 5;
 
 const run = promisify(execFile);
 
@@ -62,17 +65,41 @@ export class FifoPool {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
-  async #fill(count: number): Promise<void> {
-    const names = Array.from({ length: count }, () => `${process.pid}-${this.#count++}`);
-    try {
-      mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
-      await run('mkfifo', ['-m', '600', '--', ...names], { cwd: this.#directory });
-      this.#ready.push(...names);
-    } finally {
+  /** Over with a turn of its own, however it ends: what ended within this call would be kept as the one under way. */
+  #fill(count: number): Promise<void> {
+    return this.#make(count).finally(() => {
       this.#refill = null;
+    });
+  }
+
+  async #make(count: number): Promise<void> {
+    const names = Array.from({ length: count }, () => `${process.pid}-${this.#count++}`);
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    try {
+      await run('mkfifo', ['-m', '600', '--', ...names], {
+        cwd: this.#directory,
+        env: { ...process.env, LC_ALL: 'C' },
+      });
+      this.#ready.push(...names);
+    } catch (error) {
+      // Where there is little room left some were made: enough for one run stay, the rest is given back.
+      const made = names.filter((name) => existsSync(join(this.#directory, name)));
+      for (const name of made.splice(mostOfOneRun)) rmSync(join(this.#directory, name), { force: true });
+      this.#ready.push(...made);
+      if (made.length === 0) throw cannotMake(this.#directory, error);
     }
   }
 }
+
+/** In one line, and with the system's word for it: the program names each that it could not make. */
+const cannotMake = (directory: string, error: unknown): unknown => {
+  const { code, stderr } = error as { code?: unknown; stderr?: string };
+  // It could not even be executed.
+  if (typeof code === 'string') return error;
+  const why = /: ([^:\n]+)$/m.exec(stderr ?? '')?.[1]?.toLowerCase() ?? 'mkfifo failed';
+  const known = [...getSystemErrorMap().values()].find(([, words]) => words === why);
+  return Object.assign(new Error(`no pipes for it can be made in ${directory}: ${why}`), { code: known?.[0] });
+};
 
 /** Shared by all readers: what is in it is dealt with before the next read. As large as a pipe can be made. */
 const readBuffer = Buffer.allocUnsafeSlow(1024 * 1024);

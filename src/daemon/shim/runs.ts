@@ -73,7 +73,7 @@ export class RunTable {
     try {
       await this.#pool.open();
     } catch (error) {
-      this.#options.remark(null, `no FIFOs can be made: ${failureOf(error).message}`);
+      this.#options.remark(null, `nothing can be started now: ${failureOf(error).message}`);
     }
   }
 
