@@ -41,9 +41,20 @@ await Promise.all([
 // the verbs that hand it on to workers. `--` keeps what follows from being read as Node's own flags.
 // The daemon runs for months: what changes Node or the linker for whoever happens to start it is not for it.
 const openFilesBefore = `case " $* " in *' start '*|*' run '*) WORKERD_OPEN_FILES=$(ulimit -S -n) && export WORKERD_OPEN_FILES;; esac`;
+// And it passes on no variable that is none to a shell (`spring.profiles.active`, a function of bash): those are counted,
+// and where there are any handed on in one that is.
+const lost = (flags) => `LC_ALL=C grep -${flags} '^([0-9=]|[^=]*[^A-Za-z0-9_=])' /proc/$$/environ 2>/dev/null`;
+const surroundings = [
+  `case " $* " in *' start '*|*' run '*) WORKERD_OPEN_FILES=$(ulimit -S -n; ${lost('Ezc')})`,
+  'export WORKERD_OPEN_FILES',
+  `case $WORKERD_OPEN_FILES in *[!0-9]0);; *) WORKERD_LOST=$(${lost('Ez')} | base64)`,
+  `if [ \${#WORKERD_LOST} -lt 120000 ]`,
+  'then export WORKERD_LOST',
+  'fi;; esac;; esac',
+].join('; ');
 const steering =
   'unset NODE_OPTIONS NODE_PATH NODE_DEBUG NODE_V8_COVERAGE NODE_COMPILE_CACHE NODE_EXTRA_CA_CERTS LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LD_DEBUG DYLD_INSERT_LIBRARIES DYLD_LIBRARY_PATH';
-const asShell = { workerctl: openFilesBefore, workerd: `${openFilesBefore}; ${steering}` };
+const asShell = { workerctl: surroundings, workerd: `${openFilesBefore}; ${steering}` };
 const versionCheck = (name) => `#!/usr/bin/env sh
 ':' //; ${asShell[name]}; exec node -- "$0" "$@"
 var major = parseInt(process.versions.node, 10);
@@ -54,9 +65,20 @@ if (major < 24) {
   process.exit(125);
 }
 `;
-const openFiles = `
-globalThis.openFilesBefore = process.env.WORKERD_OPEN_FILES;
-delete process.env.WORKERD_OPEN_FILES;
+const fromShell = `
+(function () {
+  var env = process.env;
+  var openFiles = env.WORKERD_OPEN_FILES;
+  var lost = env.WORKERD_LOST;
+  delete env.WORKERD_OPEN_FILES;
+  delete env.WORKERD_LOST;
+  if (openFiles !== undefined) globalThis.openFilesBefore = openFiles.split('\\n')[0];
+  if (lost === undefined) return;
+  Buffer.from(lost, 'base64').toString().split('\\0').forEach(function (entry) {
+    var end = entry.indexOf('=');
+    if (end > 0) env[entry.slice(0, end)] = entry.slice(end + 1);
+  });
+})();
 `;
 // Compiled code is kept in the home, where it is ours alone: whoever can write a code cache can run code.
 const codeCache = `
@@ -108,7 +130,7 @@ const bins = {
 const linkDirectory = join(root, 'node_modules', '.bin');
 for (const [name, program] of Object.entries(bins)) {
   const path = join(next, `${name}.cjs`);
-  writeFileSync(path, `${versionCheck(name)}${openFiles}${program}`);
+  writeFileSync(path, `${versionCheck(name)}${fromShell}${program}`);
   chmodSync(path, 0o755);
   if (!existsSync(linkDirectory)) continue;
   // In a clone the package's own programs are at hand as those of its dependencies are: `npx workerctl`.

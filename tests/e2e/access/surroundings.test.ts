@@ -2,7 +2,7 @@
  * What daemon and shim have of whoever started them, and what their own logs say of workers: none of the variables that
  * change programs, no directory, and no argument of anybody.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -70,6 +70,34 @@ test.each<['workerd.cjs' | 'workerctl.cjs', readonly string[]]>([
   const ended = once(daemon, 'exit');
   expect((await box.workerd(['stop'])).code).toBe(0);
   expect(await ended).toEqual([0, null]);
+});
+
+test('a worker has what its caller has, also what a shell, which the program is at first, takes for no variable', async () => {
+  await using box = new Sandbox();
+  const strange = {
+    'spring.profiles.active': 'one two=three',
+    'BASH_FUNC_greet%%': "() {  echo 'hello\n there'\n}",
+    '1st': 'é',
+    'with-dash': '',
+  };
+  const path = `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`;
+  const run = (env: object) => {
+    const { status, stdout, stderr } = spawnSync(join(dist, 'workerctl.cjs'), ['run', '--rm', '--', 'env', '-0'], {
+      env: box.env({ ...env, PATH: path }),
+      cwd: box.directory,
+      encoding: 'utf8',
+      timeout: 60_000,
+    });
+    const entries = stdout.split('\0').filter((entry) => entry !== '');
+    const pairs = entries.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]);
+    return { status, stderr, env: Object.fromEntries(pairs) as Record<string, string> };
+  };
+  const plain = run({});
+  const more = run(strange);
+  expect(more).toMatchObject({ status: 0, env: strange });
+  const ours = ({ env }: typeof plain) => Object.keys(env).filter((name) => !(name in strange));
+  expect(ours(more).sort()).toEqual(ours(plain).sort());
+  expect(ours(plain).filter((name) => /LOST|OPEN_FILES/.test(name))).toEqual([]);
 });
 
 test('arguments of workers are in no log of daemon or shim, whatever becomes of them', async () => {
