@@ -193,10 +193,12 @@ export const prepareHome = (places: Places): void => {
   checkFiles(places);
   checkSocketPlace(places);
   make(places.home, chooseHome);
-  close(places.home);
   refuseNetwork(places.home, networkFileSystem(statfsSync(places.home).type));
   checkMount(realPath(places.home));
-  for (const directory of directories) make(directory, chooseHome);
+  for (const directory of directories) {
+    make(directory, chooseHome);
+    close(directory);
+  }
   make(dirname(places.socket), chooseSocket);
   checkWritable(places.socket);
 };

@@ -225,12 +225,18 @@ describe('the socket', () => {
 
 it('closes a home that is ours and empty, as `mkdir` makes it; one in which something lies is refused', async () => {
   await using box = new Sandbox();
+  const logs = join(box.home, 'logs');
   mkdirSync(box.home);
   chmodSync(box.home, 0o755);
   const doctor = await box.workerctl(['doctor']);
   expect(doctor.stdout).toMatch(/^ok +home +.* is empty; the first start closes it to others/m);
   await box.startDaemon();
   expect(lstatSync(box.home).mode & 0o777).toBe(0o700);
+  // And so what is in it, where that is empty.
+  expect((await box.workerd(['stop'])).code).toBe(0);
+  chmodSync(logs, 0o755);
+  await box.startDaemon();
+  expect(lstatSync(logs).mode & 0o777).toBe(0o700);
 
   const used = join(box.directory, 'used');
   mkdirSync(join(used, 'something'), { recursive: true });
