@@ -41,15 +41,16 @@ await Promise.all([
 // the verbs that hand it on to workers. `--` keeps what follows from being read as Node's own flags.
 // The daemon runs for months: what changes Node or the linker for whoever happens to start it is not for it.
 const openFilesBefore = `case " $* " in *' start '*|*' run '*) WORKERD_OPEN_FILES=$(ulimit -S -n) && export WORKERD_OPEN_FILES;; esac`;
-// And it passes on no variable that is none to a shell (`spring.profiles.active`, a function of bash): those are counted,
-// and where there are any handed on in one that is.
-const lost = (flags) => `LC_ALL=C grep -${flags} '^([0-9=]|[^=]*[^A-Za-z0-9_=])' /proc/$$/environ 2>/dev/null`;
+// And it passes on no variable that is none to a shell (`spring.profiles.active`, a function of bash), and brings PWD along:
+// where there is more or less than PWD alone in question, it is handed on beside, as it was.
+const inQuestion = (flags) => `LC_ALL=C grep -${flags} '^(PWD|[0-9][^=]*|[^=]*[^A-Za-z0-9_=][^=]*)=' /proc/$$/environ`;
 const surroundings = [
-  `case " $* " in *' start '*|*' run '*) WORKERD_OPEN_FILES=$(ulimit -S -n; ${lost('Ezc')})`,
+  `case " $* " in *' start '*|*' run '*) { WORKERD_OPEN_FILES=$(ulimit -S -n; ${inQuestion('aEzo')})`,
+  '} 2>/dev/null',
   'export WORKERD_OPEN_FILES',
-  `case $WORKERD_OPEN_FILES in *[!0-9]0);; *) WORKERD_LOST=$(${lost('Ez')} | base64)`,
-  `if [ \${#WORKERD_LOST} -lt 120000 ]`,
-  'then export WORKERD_LOST',
+  `case \${WORKERD_OPEN_FILES#[0-9u]*[!0-9a-z]} in PWD=);; *) WORKERD_UNSHELLED=$(${inQuestion('aEz')} 2>/dev/null | base64)`,
+  `if [ \${#WORKERD_UNSHELLED} -lt 120000 ]`,
+  'then export WORKERD_UNSHELLED',
   'fi;; esac;; esac',
 ].join('; ');
 const steering =
@@ -69,12 +70,13 @@ const fromShell = `
 (function () {
   var env = process.env;
   var openFiles = env.WORKERD_OPEN_FILES;
-  var lost = env.WORKERD_LOST;
+  var unshelled = env.WORKERD_UNSHELLED;
   delete env.WORKERD_OPEN_FILES;
-  delete env.WORKERD_LOST;
+  delete env.WORKERD_UNSHELLED;
   if (openFiles !== undefined) globalThis.openFilesBefore = openFiles.split('\\n')[0];
-  if (lost === undefined) return;
-  Buffer.from(lost, 'base64').toString().split('\\0').forEach(function (entry) {
+  if (unshelled === undefined) return;
+  delete env.PWD;
+  Buffer.from(unshelled, 'base64').toString().split('\\0').forEach(function (entry) {
     var end = entry.indexOf('=');
     if (end > 0) env[entry.slice(0, end)] = entry.slice(end + 1);
   });
