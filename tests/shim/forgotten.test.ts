@@ -13,7 +13,7 @@ import { eventually } from './helper.ts';
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-test('environment and arguments of a run are gone once it has started', async () => {
+test('environment and arguments of a run are gone once it has started, what a thread was begun with, and of one taken over', async () => {
   const home = mkdtempSync(join(tmpdir(), 'workerd-shim-'));
   mkdirSync(join(home, 'run'));
   const facts: NewFact[] = [];
@@ -43,18 +43,28 @@ test('environment and arguments of a run are gone once it has started', async ()
       launch: null,
       keep: [],
     };
+    const launch = { env: { LONG: 'x'.repeat(10_000) } };
+    const thread: SpawnParams = { ...order, run: `${run}.thread`, kind: 'thread', host: 'gone', env: {}, launch };
     runs.spawn(order);
-    return [new WeakRef(order.env), new WeakRef(order.argv), new WeakRef(order)];
+    runs.spawn(thread);
+    const adopted = { ...order, run: `${run}.adopted`, env: { ...order.env }, pid: 1, startTime: 1, revision: 0 };
+    runs.adopt(adopted);
+    runs.conclude(adopted.run, { kind: 'lost', reason: 'gone' });
+    return [order.env, order.argv, order, thread, launch, adopted, adopted.env].map(
+      (part) => new WeakRef<object>(part),
+    );
   };
   try {
     await runs.open();
     const parts = begin('sleeper.1.aa');
     await eventually('running', () => facts.some(({ kind }) => kind === 'running'));
+    await eventually('the thread', () => facts.some(({ run, kind }) => run.endsWith('.thread') && kind === 'exited'));
     await eventually('all of it collected', () => {
       collect();
       return parts.every((part) => part.deref() === undefined);
     });
     expect(runs.live.map(({ id }) => id)).toEqual(['sleeper.1.aa']);
+    expect(runs.all).toHaveLength(3);
   } finally {
     for (const run of runs.live) run.signal('SIGKILL', 'group');
     await eventually('its end', () => runs.live.length === 0);

@@ -112,6 +112,7 @@ export class RunTable {
     if (this.#runs.has(order.run)) return;
     const { pid, startTime, revision, known } = order;
     const run = this.#create(order, { pid, startTime, revision, ...(known === undefined ? {} : { known }) });
+    run.forgetLaunch();
     this.#readOn(run);
     const end = this.#earlyEnds.get(run.id);
     this.#earlyEnds.delete(run.id);
@@ -217,6 +218,8 @@ export class RunTable {
         else await this.#startProcess(run);
       } catch (error) {
         this.#failed(run, { kind: 'spawn-failed', ...failureOf(error) });
+      } finally {
+        run.forgetLaunch();
       }
       inTurn += 1;
       if (inTurn % spawnsPerTurn === 0) await nextTurn();
@@ -245,7 +248,6 @@ export class RunTable {
       if (pid !== null) run.spawned(pid);
       failpointAfterTurn('shim.spawn.told');
     } finally {
-      run.forgetLaunch();
       ends.close();
     }
   }
