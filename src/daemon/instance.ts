@@ -20,6 +20,7 @@ import { getSystemErrorMessage } from 'node:util';
 import { WorkerdError } from '../shared/errors.ts';
 import { isNetwork, mountOf } from '../shared/mounts.ts';
 import { checkSocketPath, filesOf, type Places } from '../shared/paths.ts';
+import { wayOutOf } from './problems.ts';
 
 /** A refusal whose exit code is "no permission". */
 const refused = (message: string): WorkerdError => new WorkerdError('internal', message, { exitCode: 77 });
@@ -71,7 +72,9 @@ const chooseSocket = 'Choose another place with --socket';
 export const cannotListen = (path: string, error: NodeJS.ErrnoException): WorkerdError => {
   const { errno, code, message } = error;
   const why = errno === undefined ? message : `${getSystemErrorMessage(errno)} (${code})`;
-  const words = `cannot make the socket ${path}: ${why}. ${chooseSocket}`;
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT';
+  const way = isFull ? `${wayOutOf(why, path)}, or choose another place with --socket` : chooseSocket;
+  const words = `cannot make the socket ${path}: ${why}. ${way}`;
   return new WorkerdError('internal', words, {}, { cause: error });
 };
 

@@ -2,10 +2,10 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, statfsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { networkFileSystem } from '../../src/daemon/instance.ts';
+import { cannotListen, networkFileSystem } from '../../src/daemon/instance.ts';
 
 test.each([
   [0x6969, 'NFS'],
@@ -45,3 +45,11 @@ test('of two that take the lock in the same moment exactly one has it', async ()
     rmSync(directory, { recursive: true });
   }
 }, 60_000);
+
+test.each([
+  ['EACCES', 'permission denied (EACCES). Choose another place with --socket'],
+  ['ENOSPC', 'no space left on device (ENOSPC). Make room on its disk, or choose another place with --socket'],
+] as const)('a socket that cannot be made, %s: what there is to do', (code, words) => {
+  const fault = Object.assign(new Error('listen'), { code, errno: -constants.errno[code] });
+  expect(cannotListen('/home/workerd.sock', fault).message).toBe(`cannot make the socket /home/workerd.sock: ${words}`);
+});
