@@ -1,7 +1,16 @@
 // Bundles the programs into dist/ and emits the types of the public exports. Run by `npm run build` and, through
 // `prepare`, by `npm ci`.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
 
@@ -36,28 +45,18 @@ await Promise.all([
   build({ ...esm, entryPoints: ['src/shared/public.ts'], outfile: 'dist.next/client.js', packages: 'external' }),
 ]);
 
-// What an old Node can read: it is told in words that it is too old, not by a syntax error of what follows.
-// Node raises its limit of open files as it starts, and nobody can ask it afterwards what that was: a shell looks before, for
-// the verbs that hand it on to workers. `--` keeps what follows from being read as Node's own flags.
+// Executed, the programs begin as a shell (begin-as-shell.sh), to which the rest is never read; to Node that is a comment.
+// `--` keeps what follows from being read as Node's own flags.
+const asShell = readFileSync(join(root, 'scripts', 'begin-as-shell.sh'), 'utf8').replace(/^#.*\n/gm, '');
 // The daemon runs for months: what changes Node or the linker for whoever happens to start it is not for it.
-const openFilesBefore = `case " $* " in *' start '*|*' run '*) WORKERD_OPEN_FILES=$(ulimit -S -n) && export WORKERD_OPEN_FILES;; esac`;
-// And it passes on no variable that is none to a shell (`spring.profiles.active`, a function of bash), and brings PWD along:
-// where there is more or less than PWD alone in question, it is handed on beside, as it was.
-const inQuestion = (flags) => `LC_ALL=C grep -${flags} '^(PWD|[0-9][^=]*|[^=]*[^A-Za-z0-9_=][^=]*)=' /proc/$$/environ`;
-const surroundings = [
-  `case " $* " in *' start '*|*' run '*) { WORKERD_OPEN_FILES=$(ulimit -S -n; ${inQuestion('aEzo')})`,
-  '} 2>/dev/null',
-  'export WORKERD_OPEN_FILES',
-  `case \${WORKERD_OPEN_FILES#[0-9u]*[!0-9a-z]} in PWD=);; *) WORKERD_UNSHELLED=$(${inQuestion('aEz')} 2>/dev/null | base64)`,
-  `if [ \${#WORKERD_UNSHELLED} -lt 120000 ]`,
-  'then export WORKERD_UNSHELLED',
-  'fi;; esac;; esac',
-].join('; ');
-const steering =
-  'unset NODE_OPTIONS NODE_PATH NODE_DEBUG NODE_V8_COVERAGE NODE_COMPILE_CACHE NODE_EXTRA_CA_CERTS LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LD_DEBUG DYLD_INSERT_LIBRARIES DYLD_LIBRARY_PATH';
-const asShell = { workerctl: surroundings, workerd: `${openFilesBefore}; ${steering}` };
-const versionCheck = (name) => `#!/usr/bin/env sh
-':' //; ${asShell[name]}; exec node -- "$0" "$@"
+const steering = `unset NODE_OPTIONS NODE_PATH NODE_DEBUG NODE_V8_COVERAGE NODE_COMPILE_CACHE NODE_EXTRA_CA_CERTS
+unset LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LD_DEBUG DYLD_INSERT_LIBRARIES DYLD_LIBRARY_PATH
+`;
+// What an old Node can read: it is told in words that it is too old, not by a syntax error of what follows.
+const beginning = (name) => `#!/usr/bin/env sh
+':' /*
+${asShell}${name === 'workerd' ? steering : ''}exec node -- "$0" "$@"
+*/
 var major = parseInt(process.versions.node, 10);
 if (major < 24) {
   process.stderr.write(
@@ -132,7 +131,7 @@ const bins = {
 const linkDirectory = join(root, 'node_modules', '.bin');
 for (const [name, program] of Object.entries(bins)) {
   const path = join(next, `${name}.cjs`);
-  writeFileSync(path, `${versionCheck(name)}${fromShell}${program}`);
+  writeFileSync(path, `${beginning(name)}${fromShell}${program}`);
   chmodSync(path, 0o755);
   if (!existsSync(linkDirectory)) continue;
   // In a clone the package's own programs are at hand as those of its dependencies are: `npx workerctl`.

@@ -79,6 +79,8 @@ test('a worker has what its caller has, also what a shell, which the program is 
     'BASH_FUNC_greet%%': "() {  echo 'hello\n there'\n}",
     '1st': 'é',
     'with-dash': '',
+    names: 'of ours',
+    PWD_: '/',
   };
   const path = `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`;
   const own = (env: object) => Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('WORKERD_')));
