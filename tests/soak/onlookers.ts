@@ -27,6 +27,8 @@ export class OrderCheck {
   readonly #books: Books;
   /** What the same cursor said to others. */
   readonly #agreed: Map<string, string>;
+  /** Of whom events are missing since a gap: they may have been removed in it, and defined anew. */
+  readonly #unheard = new Set<string>();
   #began = false;
 
   constructor(label: string, books: Books, agreed: Map<string, string> = new Map()) {
@@ -39,7 +41,10 @@ export class OrderCheck {
     this.#books.count('events');
     const { type, name, generation } = event;
     if (type === 'gap' || type === 'log') {
-      if (type === 'gap') this.#books.count('gaps');
+      if (type === 'gap') {
+        this.#books.count('gaps');
+        for (const each of this.#seen.keys()) this.#unheard.add(each);
+      }
       return;
     }
     this.#began = true;
@@ -47,6 +52,9 @@ export class OrderCheck {
       this.#seen.delete(name);
       return;
     }
+    const isUnheard = this.#unheard.delete(name);
+    if (isUnheard && type === 'snapshot' && generation < (this.#seen.get(name)?.generation ?? 0))
+      this.#seen.delete(name);
     const before = this.#seen.get(name);
     if (before !== undefined && generation < before.generation)
       this.#problem(event, `after generation ${before.generation}`);

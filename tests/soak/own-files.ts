@@ -115,9 +115,10 @@ export const compareLog = (
   killed: boolean,
   dropsRuns: boolean,
 ): { readonly fault: string | null; readonly lines: number; readonly lastMissing: boolean } => {
-  const kept = listGenerations(directory);
-  if (dropsRuns && own.generation < (kept[0] ?? 0)) return { fault: null, lines: 0, lastMissing: false };
   const log = readLog(directory, own.generation);
+  // Looked at after it was read: the worker's next run may just be dropping it.
+  if (dropsRuns && own.generation < (listGenerations(directory)[0] ?? 0))
+    return { fault: null, lines: 0, lastMissing: false };
   let [lines, missing] = [0, 0];
   for (const stream of ['stdout', 'stderr'] as const) {
     const wrote = own.lines[stream];

@@ -110,8 +110,8 @@ const shimKillsUnder = (run: RunView, books: Books): readonly ShimKill[] =>
   run.endedAt === null ? [] : books.shimKills(Date.parse(run.startedAt ?? run.endedAt), Date.parse(run.endedAt));
 
 const compareGapped = (own: OwnRun, directory: string, kills: number, dropsRuns: boolean) => {
-  if (dropsRuns && own.generation < (listGenerations(directory)[0] ?? 0)) return { fault: null, lines: 0 };
   const log = readLog(directory, own.generation);
+  if (dropsRuns && own.generation < (listGenerations(directory)[0] ?? 0)) return { fault: null, lines: 0 };
   const lines = log.stdout.split('\n').length + log.stderr.split('\n').length - 2;
   return { fault: gapFault(own, log, kills), lines };
 };
