@@ -136,7 +136,10 @@ export const compareLog = (
     const bad = logged.find((line) => !checksum(line));
     if (bad !== undefined)
       return { fault: `${stream}: a broken line ${JSON.stringify(bad)}`, lines, lastMissing: false };
-    const begin = log.rotated ? Math.max(0, wrote.indexOf(logged[0] ?? '')) : 0;
+    // Of a stream of which nothing is left all may have been dropped.
+    const [firstLeft] = logged;
+    const dropped = firstLeft === undefined ? wrote.length : Math.max(0, wrote.indexOf(firstLeft));
+    const begin = log.rotated ? dropped : 0;
     const wanted = wrote.slice(begin, begin + logged.length);
     const differs = logged.findIndex((line, index) => line !== wanted[index]);
     if (differs !== -1) {
