@@ -104,13 +104,14 @@ export const load = async ({ minutes, seed, bars }: PartOptions): Promise<void> 
     }
     await sleep(Math.max(0, 1000 - (performance.now() - began)));
   }
+  // What they hold goes with them from here on.
+  samples.stop();
   for (const name of names) await stopped(client, books, name);
   for (const name of names) await check(name);
   ended.abort();
   await Promise.all(watchers);
   for (const caller of callers) caller.close();
   client.close();
-  samples.stop();
   for (const problem of books.problems) console.log(`  PROBLEM ${problem}`);
   bars.atMost('L01: problems found', books.problems.length, 0, '');
   bars.note('L01: runs and lines compared', `${books.counts['runs compared']}, ${books.counts['lines compared']}`);
