@@ -73,7 +73,9 @@ test('R07: one whose segments are dropped before it reads them is told how much 
   const log = { maxBytes: 64 * 1024, files: 2 };
   const spec = { ...shell('echo first; read go; seq 2000000; echo last'), stdin: true, log };
   await client.call('start', { name: 'w', spec });
-  const child = spawn(process.execPath, [join(dist, 'workerctl.cjs'), 'logs', '-f', 'w', '--run', '1', '-n', 'all'], {
+  // Raw: what is cut in the middle of a line is given as it is, not ended where the gap begins.
+  const words = ['logs', '-f', 'w', '--run', '1', '-n', 'all', '--raw'];
+  const child = spawn(process.execPath, [join(dist, 'workerctl.cjs'), ...words], {
     env: box.env(),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
