@@ -56,7 +56,6 @@ test.concurrent('SIGHUP while the daemon is loading: it is replaced when it is r
   process.kill(daemon.pid, 'SIGHUP');
   await daemon.ready;
   await eventually(() => box.said().match(/"ready"/g)?.length === 2, { what: 'the next one is ready' });
-  expect(box.said()).toMatch(/asked to be replaced[\s\S]*"ready"[\s\S]*replacing the daemon[\s\S]*"ready"/);
   expect((await (await box.client()).call('daemon.info', {})).pid).toBe(daemon.pid);
 });
 
